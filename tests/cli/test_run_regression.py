@@ -70,17 +70,9 @@ def test_the_teacher_of_a_run_is_used_again(folder, capsys):
     assert "The teacher has R²" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(
-    ("command", "message"),
-    [
-        (["demo", "RUN"], "shows classes"),
-        (["sample", "RUN", "once"], "text"),
-    ],
-)
-def test_what_is_for_classes_says_so(folder, capsys, command, message):
-    words = [w.replace("RUN", str(folder / "run0")).replace("FOLDER", str(folder)) for w in command]
-    assert main(words) == 2
-    assert message in capsys.readouterr().err
+def test_what_is_for_language_models_says_so(folder, capsys):
+    assert main(["sample", str(folder / "run0"), "once"]) == 2
+    assert "needs the run of a language model" in capsys.readouterr().err
 
 
 def test_a_target_with_words_is_refused(folder, capsys):
