@@ -5,6 +5,7 @@ import os
 import sys
 import threading
 import time
+import types
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -14,7 +15,6 @@ import torch
 from support.image_studies import ARMS, HARD, WithBatchNorm, dataset, study_of, weights
 from torch import nn
 
-import limbeck
 from limbeck import Arm, Objective, Optimizer
 from limbeck._base.errors import ConfigError, DataError, ResourceError
 from limbeck.models import MLP
@@ -99,12 +99,12 @@ def test_the_loss_of_a_machine_costs_the_work_since_the_last_checkpoint(ray, dat
     arms = {"hard": Arm(objective=HARD)}
     torch.set_num_threads(1)
     study_of(data, tmp_path / "local", arms, **options).run()
-    out = tmp_path / "ray"
+    out, stages = tmp_path / "ray", ("cohort0", "cohort1")
     with cluster_of(0) as cluster:
         nodes = [add_machine(cluster) for _ in range(2)]
 
         def lose_a_machine():
-            while not list(out.glob("checkpoints/cohort*/step*.ckpt")):
+            while not all(list(out.glob(f"checkpoints/{stage}/*.ckpt")) for stage in stages):
                 time.sleep(0.05)
             cluster.remove_node(nodes[0], allow_graceful=False)
 
@@ -116,7 +116,7 @@ def test_the_loss_of_a_machine_costs_the_work_since_the_last_checkpoint(ray, dat
     assert summary.failed == ()
     assert_same_students(out, tmp_path / "local")
     again = {}
-    for stage in ("cohort0", "cohort1"):
+    for stage in stages:
         epochs = {}
         for version, row in rows(out, stage):
             epochs.setdefault(version, []).append(int(row["epoch"]))
@@ -171,9 +171,19 @@ def test_a_cluster_that_is_running_serves_several_studies(ray, data, tmp_path):
 
 
 def test_a_module_that_workers_cannot_import_is_named(ray, data, tmp_path, monkeypatch):
-    monkeypatch.setenv("PYTHONPATH", str(Path(limbeck.__file__).parents[1]))
+    module = types.ModuleType("only_in_this_process")
+    exec("import torch\nclass Net(torch.nn.Module):\n    pass", module.__dict__)
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    nets = {"hard": Arm(objective=HARD, student=partial(net_with, module.Net))}
     with pytest.raises(ConfigError, match=r"cannot import what the study consists of: No module"):
-        study_of(data, tmp_path / "run", launcher="ray").run()
+        study_of(data, tmp_path / "run", nets, launcher="ray").run()
+
+
+def net_with(kind):
+    """A student with an attribute of another class."""
+    net = WithBatchNorm()
+    net.other = kind()
+    return net
 
 
 @pytest.mark.parametrize(
