@@ -17,9 +17,13 @@ from torch import nn
 
 from limbeck import Arm, Objective, Optimizer
 from limbeck._base.errors import ConfigError, DataError, ResourceError
+from limbeck._base.progress import StageProgress
 from limbeck.models import MLP
+from limbeck.run.folder import RunFolder
 from limbeck.study.cluster.connection import connect
 from limbeck.study.cluster.launcher import Launcher
+from limbeck.study.cluster.ray_engine import RayEngine, Task
+from limbeck.study.engine import TrainingJob
 
 pytestmark = pytest.mark.slow
 
@@ -184,6 +188,19 @@ def net_with(kind):
     net = WithBatchNorm()
     net.other = kind()
     return net
+
+
+def test_a_cluster_that_is_gone_is_one_message(ray, tmp_path, monkeypatch):
+    def fail(references, timeout):
+        raise ray.exceptions.RayActorError
+
+    monkeypatch.setattr(ray, "wait", fail)
+    progress = StageProgress(enabled=False)
+    engine = RayEngine(RunFolder(tmp_path), {}, [], progress, Launcher(name="ray"))
+    job = TrainingJob(stage="cohort0", label="hard", task=None, data=None, epochs=1)
+    monkeypatch.setattr(engine, "_submit", lambda job: Task(job, None, 0.0))
+    with pytest.raises(ResourceError, match=r"The cluster is gone: .* resume the run"):
+        list(engine.fit_all([job], lambda stage, seconds, waited: None))
 
 
 @pytest.mark.parametrize(

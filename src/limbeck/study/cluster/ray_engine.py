@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
 
-import torch
 from torch import Tensor, nn
 
 from limbeck._base.errors import OUT_OF_MEMORY, LimbeckError, LimbeckWarning, ResourceError
@@ -22,14 +21,13 @@ from limbeck.study.cluster.packing import SharedTensor, pack
 from limbeck.study.cluster.worker import Outcome, load_outcome, train, versions
 from limbeck.study.engine import Engine, JobResult, RecordSeconds, TrainingJob
 from limbeck.training.cohort.checkpoint_file import first_line
-from limbeck.training.fabric import make_fabric
 
 POLL_SECONDS = 0.25
 """Number of seconds between two looks at the trainings."""
 
 
 @dataclass
-class _Task:
+class Task:
     """A training that has been submitted.
 
     Attributes:
@@ -85,11 +83,6 @@ class RayEngine(Engine):
                 self._coordinator = None
                 self._shared.clear()
 
-    @property
-    def device(self) -> torch.device:
-        """Device of this machine, on which the teacher answers."""
-        return make_fabric({**self.options, "accelerator": "auto"}).device
-
     def fit(self, job: TrainingJob) -> None:
         """Fit a teacher in the cluster; see :meth:`Engine.fit`."""
         for result in self.fit_all([job], lambda stage, seconds, waited: None):
@@ -99,7 +92,7 @@ class RayEngine(Engine):
     def fit_all(self, jobs: Iterable[TrainingJob], record: RecordSeconds) -> Iterator[JobResult]:
         """Fit several cohorts at the same time; see :meth:`Engine.fit_all`."""
         remaining = iter(jobs)
-        tasks: list[_Task] = []
+        tasks: list[Task] = []
         counted = time.perf_counter()
         is_last = False
         with self.progress.board() as board:
@@ -126,7 +119,7 @@ class RayEngine(Engine):
             finally:
                 self._cancel(tasks)
 
-    def _submit(self, job: TrainingJob) -> _Task:
+    def _submit(self, job: TrainingJob) -> Task:
         """Start a training in the cluster."""
         import ray
         from ray import cloudpickle
@@ -151,7 +144,7 @@ class RayEngine(Engine):
                 *map(self._share, tensors),
             )
         )
-        return _Task(job, reference, time.perf_counter())
+        return Task(job, reference, time.perf_counter())
 
     def _share(self, tensor: Tensor) -> Any:
         """Return the reference of a tensor in shared memory."""
@@ -164,15 +157,26 @@ class RayEngine(Engine):
         self._shared[tensor] = reference
         return reference
 
-    def _ended(self, tasks: Sequence[_Task], board: ProgressBoard) -> list[_Task]:
-        """Wait a moment, show what the trainings report, and return those that have ended."""
+    def _ended(self, tasks: Sequence[Task], board: ProgressBoard) -> list[Task]:
+        """Wait a moment, show what the trainings report, and return those that have ended.
+
+        Raises:
+            ResourceError: If the cluster is gone.
+        """
         import ray
+        from ray import exceptions
 
         if not tasks:
             return []
         check_interrupt()
-        ready, _ = ray.wait([task.reference for task in tasks], timeout=POLL_SECONDS)
-        news: News = ray.get(self._coordinator.news.remote())
+        try:
+            ready, _ = ray.wait([task.reference for task in tasks], timeout=POLL_SECONDS)
+            news: News = ray.get(self._coordinator.news.remote())
+        except exceptions.RayError as error:
+            raise ResourceError(
+                f"The cluster is gone: {first_line(error)} The checkpoints are kept: resume the "
+                "run when the cluster is well again."
+            ) from None
         for stage, (done, note) in news.progress.items():
             board.update(stage, done, note)
         for warning in news.warnings:
@@ -182,7 +186,7 @@ class RayEngine(Engine):
                 logger.log_metrics(row, step)
         return [task for task in tasks if task.reference in ready]
 
-    def _outcome(self, task: _Task) -> Outcome:
+    def _outcome(self, task: Task) -> Outcome:
         """Return the outcome of a training that has ended.
 
         Raises:
@@ -212,7 +216,7 @@ class RayEngine(Engine):
             ) from None
         return outcome
 
-    def _cancel(self, tasks: Sequence[_Task]) -> None:
+    def _cancel(self, tasks: Sequence[Task]) -> None:
         import ray
 
         for task in tasks:
