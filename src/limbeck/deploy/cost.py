@@ -25,8 +25,10 @@ from limbeck.run.summary import MeasureKey
 
 ROUNDS = 3
 """Number of measurements per model. Models take turns, so that other load affects all of them."""
-SECONDS = 0.25
+SECONDS = 0.05
 """Minimum duration of one measurement in seconds."""
+LIMIT = 1.0
+"""Duration of one measurement in seconds after which no further run starts."""
 BATCH = 64
 
 
@@ -117,6 +119,8 @@ def measure(
         for candidate in candidates:
             stopwatch = _Stopwatch(candidate.runtime, candidate.files, batch)
             stopwatches.append(stack.enter_context(stopwatch))
+        for stopwatch in stopwatches:  # after all of them have started, as they load side by side
+            stopwatch.wait_until_loaded()
         measurements = _measure_in_turn(stopwatches, advance)
     rows = []
     for candidate, stopwatch, rounds in zip(candidates, stopwatches, measurements, strict=True):
@@ -206,24 +210,30 @@ class _Stopwatch:
             "files": [str(file) for file in files],
             "inputs": str(inputs),
             "seconds": SECONDS,
+            "limit": LIMIT,
         }
-        try:
-            self.memory: int | None = self._request(model)["memory"]
-        except BaseException:
-            self._process.kill()
-            raise
+        self.memory: int | None = None
+        self._send(model)
+
+    def wait_until_loaded(self) -> None:
+        """Wait until the process has loaded the model and answered once."""
+        self.memory = self._receive()["memory"]
 
     def measure(self, threads: int) -> dict[str, list[float]]:
         """Measure the seconds of runs at batch size 1 (``latency``) and in batches (``batch``)."""
-        return self._request({"threads": threads})
+        self._send({"threads": threads})
+        return self._receive()
 
-    def _request(self, content: Mapping[str, Any]) -> dict[str, Any]:
+    def _send(self, content: Mapping[str, Any]) -> None:
+        stdin = self._process.stdin
+        assert stdin is not None
+        with suppress(BrokenPipeError):  # the process has failed, which _receive reports
+            stdin.write(json.dumps(content) + "\n")
+            stdin.flush()
+
+    def _receive(self) -> dict[str, Any]:
         process = self._process
-        assert process.stdin is not None
         assert process.stdout is not None
-        with suppress(BrokenPipeError):
-            process.stdin.write(json.dumps(content) + "\n")
-            process.stdin.flush()
         line = process.stdout.readline()
         if line:
             return json.loads(line)
@@ -237,7 +247,9 @@ class _Stopwatch:
     def __enter__(self) -> "_Stopwatch":
         return self
 
-    def __exit__(self, *error: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
+        if kind is not None:
+            self._process.kill()
         if self._process.poll() is None:
             with suppress(BrokenPipeError):
                 self._process.communicate()  # closes its input, which ends the process

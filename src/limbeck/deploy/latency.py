@@ -17,9 +17,11 @@ from typing import Any, TextIO
 import numpy as np
 
 WARM_UP = 5
-"""Number of runs before a measurement."""
+"""Maximum number of runs before a measurement."""
 MIN_RUNS = 11
-"""Minimum number of runs per measurement."""
+"""Number of runs per measurement at least, unless they take longer than its limit."""
+FEW_RUNS = 3
+"""Number of runs per measurement at least, however long they take."""
 
 Run = Callable[[np.ndarray], object]
 
@@ -41,8 +43,8 @@ def main() -> None:
             runs[threads] = load(first["files"], threads)
         if first["runtime"] == "torch":
             _set_threads(threads)
-        latency = _seconds(runs[threads], inputs[:1], first["seconds"])
-        batch = _seconds(runs[threads], inputs, first["seconds"])
+        latency = _seconds(runs[threads], inputs[:1], first["seconds"], first["limit"])
+        batch = _seconds(runs[threads], inputs, first["seconds"], first["limit"])
         _send(answers, {"latency": latency, "batch": batch})
 
 
@@ -80,23 +82,38 @@ def _set_threads(threads: int) -> None:
     torch.set_num_threads(threads)
 
 
-def _seconds(run: Run, inputs: np.ndarray, min_seconds: float) -> list[float]:
+def _seconds(
+    run: Run, inputs: np.ndarray, min_seconds: float, max_seconds: float
+) -> list[float]:
     """Measure the seconds of each run, sorted.
 
     Args:
         run: Model to measure.
         inputs: Inputs of each run.
         min_seconds: Minimum duration of all runs together.
+        max_seconds: Duration after which no further run starts, if there are a few.
     """
+    start = time.perf_counter()
     for _ in range(WARM_UP):
         run(inputs)
+        if time.perf_counter() - start >= max_seconds / WARM_UP:
+            break
     times: list[float] = []
     start = time.perf_counter()
-    while len(times) < MIN_RUNS or time.perf_counter() - start < min_seconds:
+    elapsed = 0.0
+    while not _is_enough(len(times), elapsed, min_seconds, max_seconds):
         run_start = time.perf_counter()
         run(inputs)
-        times.append(time.perf_counter() - run_start)
+        run_end = time.perf_counter()
+        times.append(run_end - run_start)
+        elapsed = run_end - start
     return sorted(times)
+
+
+def _is_enough(runs: int, elapsed: float, min_seconds: float, max_seconds: float) -> bool:
+    if elapsed >= max_seconds:
+        return runs >= FEW_RUNS
+    return runs >= MIN_RUNS and elapsed >= min_seconds
 
 
 def _peak_memory() -> int | None:
