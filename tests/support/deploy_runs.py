@@ -36,13 +36,14 @@ def dataset(channels=1, name="shapes", class_names=CLASS_NAMES):
     return Dataset.from_arrays(x, y, x_test, y_test, name=name, class_names=list(class_names))
 
 
-def study(data, out, student, *, seeds=2, **settings):
+def study(data, out, student, *, seeds=2, objective=None, **settings):
     """Run a study of a control (``hard``) and a distilled arm (``soft``); returns its folder."""
     adam = Optimizer(name="adam", lr=0.01, schedule="one_cycle")
     teacher = Teacher(
         model=lambda **shape: MLP(**shape, hidden=[32]), epochs=4, batch_size=32, optimizer=adam
     )
-    arms = {"hard": Arm(objective=HARD), "soft": Arm(objective=Objective(temperature=3.0))}
+    soft = objective or Objective(temperature=3.0)
+    arms = {"hard": Arm(objective=HARD), "soft": Arm(objective=soft)}
     make_study(
         data,
         arms,

@@ -10,7 +10,7 @@ from limbeck.cli.terminal import say
 from limbeck.cli.verb_settings import Setting, read_settings
 
 if TYPE_CHECKING:
-    from limbeck.deploy.export import ExportResult
+    from limbeck.deploy.export import ExportOptions, ExportResult
     from limbeck.run.folder import RunFolder
 
 SETTINGS = {
@@ -31,8 +31,9 @@ SETTINGS = {
     "zipped": Setting(bool, "zipped=false", "whether to write a zip file, too (default: true)"),
     "format": Setting(
         str,
-        "format=sentence_transformers",
-        "for embeddings: write a folder that sentence-transformers reads, not a bundle",
+        "format=c",
+        "instead of a bundle: c (source code for microcontrollers, of MLPs), or "
+        "sentence_transformers (of embeddings)",
     ),
     "overwrite": Setting(bool, "overwrite=true", "replace an earlier bundle"),
 }
@@ -54,9 +55,12 @@ def run(arguments: argparse.Namespace) -> int:
     settings = read_settings(arguments.settings, SETTINGS)
     if "to" in settings:
         settings["to"] = Path(settings["to"]).absolute()
-    if checks_format(settings):
+    name = take_format(settings)
+    if name == "sentence_transformers":
         return _export_folder(arguments, settings)
     options = ExportOptions(**settings)
+    if name == "c":
+        return _export_c(arguments, options)
 
     def check(folder: "RunFolder") -> None:
         open_destination(folder.path, options)
@@ -67,21 +71,60 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def checks_format(settings: dict[str, Any]) -> bool:
-    """Remove the setting ``format``, and return whether it asks for sentence-transformers.
+OTHER_SETTINGS = {
+    "c": ("to", "arm", "seed", "overwrite", "int8", "int8_share", "adjusted"),
+    "sentence_transformers": ("to", "arm", "seed", "overwrite"),
+}
+"""Settings of each format other than bundles."""
+
+
+def take_format(settings: dict[str, Any]) -> str:
+    """Remove the setting ``format``, and return its value.
 
     Raises:
         ConfigError: If the format is unknown, or does not have another setting.
     """
-    from limbeck.deploy.sentence_folder import FORMAT
+    name = str(settings.pop("format", "bundle"))
+    if name == "bundle":
+        return name
+    if name not in OTHER_SETTINGS:
+        formats = ", ".join(["bundle", *OTHER_SETTINGS])
+        raise ConfigError(f"format={name!r} is unknown. Choose one of {formats}.")
+    others = [key for key in settings if key not in OTHER_SETTINGS[name]]
+    if others:
+        raise ConfigError(f"{others[0]}= is for bundles, not for format={name}. Leave it out.")
+    return name
 
-    name = settings.pop("format", "bundle")
-    if name not in ("bundle", FORMAT):
-        raise ConfigError(f"format={name!r} is unknown. Choose one of bundle, {FORMAT}.")
-    others = [key for key in settings if key not in ("to", "arm", "seed", "overwrite")]
-    if name == FORMAT and others:
-        raise ConfigError(f"{others[0]}= is for bundles, not for format={FORMAT}. Leave it out.")
-    return bool(name == FORMAT)
+
+def _export_c(arguments: argparse.Namespace, options: "ExportOptions") -> int:
+    """Export a student of dense layers as C source code."""
+    from limbeck.cli.config.reopen import open_finished_run
+    from limbeck.deploy.c_code import export_c
+    from limbeck.deploy.c_code.export import c_destination
+    from limbeck.report.formats import file_size
+
+    def check(folder: "RunFolder") -> None:
+        c_destination(folder.path, options)
+
+    with open_finished_run(arguments.run, trust_of(arguments), check) as study:
+        result = export_c(study.folder, study.data, options, build=study.build)
+    lines = [
+        str(result),
+        "",
+        f"C source code: {result.folder}, arm {result.arm}, seed {result.seed}",
+        f"constants: {file_size(result.weight_bytes)}, memory between the layers: "
+        f"{file_size(result.buffer_bytes)}",
+    ]
+    if result.output is None:
+        lines.append(
+            "compiled: no, there is no C compiler (cc) here; test.c tests it on the device"
+        )
+    else:
+        lines.append(f"compiled and run here: {'; '.join(result.output.splitlines())}")
+    if result.note:
+        lines.append(f"note: {result.note}")
+    say("\n".join(lines))
+    return 0
 
 
 def _export_folder(arguments: argparse.Namespace, settings: dict[str, Any]) -> int:

@@ -20,8 +20,8 @@ from limbeck._base.open_folder import OpenFolder
 from limbeck._base.runtime.file_names import SUMS
 from limbeck.deploy.bundle import files_in, zip_bundle
 
-MARKS = (SUMS, "modules.json")
-"""Files by which a bundle, and a folder for sentence-transformers, are recognised."""
+MARKS = (SUMS, "modules.json", "model.h")
+"""Files by which bundles, folders for sentence-transformers and C source code are recognised."""
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Export of a student as a bundle: ONNX models, checked against the student on the test split."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -8,15 +8,12 @@ import numpy as np
 import torch
 from torch import nn
 
-from limbeck._base.errors import ConfigError, ExportError, UntrustedFileError
+from limbeck._base.errors import ConfigError
 from limbeck._base.progress import Advance, StageProgress
-from limbeck._base.reading import DAMAGED_ARRAYS, open_arrays
 from limbeck._base.runtime.verify import verify
 from limbeck._base.scratch import scratch_folder
-from limbeck.data import Dataset, Split
-from limbeck.data.dataset import as_float
+from limbeck.data import Dataset
 from limbeck.data.embeddings import set_dimensions
-from limbeck.data.padding import cut_padding
 from limbeck.deploy.bundle import BundleContents, TextInputs, golden_inputs, write_bundle
 from limbeck.deploy.choice import check_has_one_answer, choose_student, describe_choice
 from limbeck.deploy.default_precision import default_precision
@@ -27,7 +24,6 @@ from limbeck.deploy.models_of_run import (
     Build,
     check_data_of_run,
     data_of_student,
-    load_student,
     reads_run,
 )
 from limbeck.deploy.onnx_export import (
@@ -37,18 +33,17 @@ from limbeck.deploy.onnx_export import (
     quantize,
     to_onnx,
 )
-from limbeck.deploy.parity import gate_of, table
+from limbeck.deploy.parity import check_stages, gate_of, table
 from limbeck.deploy.stage import Stage
+from limbeck.deploy.student import label_thresholds, load_adjusted, logits_of_run, outputs_of
 from limbeck.deploy.vectors import UnitVectors
 from limbeck.evaluation.bias import BIASES
 from limbeck.evaluation.calibration import fit_temperature
-from limbeck.evaluation.evaluate import predict
-from limbeck.evaluation.labels import best_thresholds
 from limbeck.losses.vectors import unit
 from limbeck.run.folder import RunFolder
 from limbeck.run.manifest import read_manifest
 from limbeck.run.saved_files import check_results
-from limbeck.run.summary import Summary, read_summary
+from limbeck.run.summary import read_summary
 
 BATCH = 256
 
@@ -174,8 +169,8 @@ def export(
     destination = open_destination(run, options)
     check_data_of_run(folder, data)
     data = data_of_student(data, summary, arm, seed)
-    student = _load(folder, arm, seed, options.adjusted, build)
-    run_logits = _logits_of_run(folder, summary, arm, seed, options.adjusted)
+    student = load_adjusted(folder, arm, seed, options.adjusted, build)
+    run_logits = logits_of_run(folder, summary, arm, seed, options.adjusted)
     scale = data.target_scale
     if data.kind.outputs == "vectors":
         data, options = set_dimensions(data, run_logits.shape[1]), _without_int8(options)
@@ -188,7 +183,7 @@ def export(
         stages.stage("export", 1.0) as advance,
     ):
         conversion = _convert(student, run_logits, data, options, temporary, advance)
-        val_logits, labels = _torch_logits(student, data.val), data.val.labels.numpy()
+        val_logits, labels = outputs_of(student, data.val), data.val.labels.numpy()
         temperature = 1.0
         thresholds: Mapping[str, Mapping[str, float]] = {name: {} for name in conversion.models}
         if data.kind.has_classes:
@@ -221,7 +216,7 @@ def export(
             image=_is_image(data),
             columns=data.columns,
             scale=scale,
-            label_thresholds=_label_thresholds(data, val_logits),
+            label_thresholds=label_thresholds(data, val_logits),
             texts=TextInputs.of(data),
             id_column=data.id_column,
             crop_border=data.crop_border,
@@ -280,7 +275,7 @@ def _convert(
     """
     test = data.open_test()
     gate = gate_of(data, share=options.int8_share)
-    logits = _torch_logits(student, test)
+    logits = outputs_of(student, test)
     stages = [gate.check_same("student", logits, run_logits)]
     advance(0.1, "converting to ONNX")  # the longest step
 
@@ -306,60 +301,8 @@ def _convert(
                 "with int8_share=, or set int8=true to see them."
             )
     advance(0.95, "writing the bundle")
-    _check_stages(stages, len(test))
+    check_stages(stages, len(test))
     return _Conversion(models, stages, note)
-
-
-def _check_stages(stages: Sequence[Stage], samples: int) -> None:
-    for stage in stages:
-        if stage.passed:
-            continue
-        hint = ""
-        if stage.name == "onnx int8":
-            hint = " Leave it out with int8=false, or allow more errors with int8_share=."
-        raise ExportError(
-            f"The exported model differs at the stage '{stage.name}', so nothing was written.{hint}"
-            f"\n{table(stages, samples)}"
-        )
-
-
-def _load(
-    folder: RunFolder, arm: str, seed: int, adjusted: str | None, build: Build | None
-) -> nn.Module:
-    path = folder.student(arm, seed)
-    if adjusted is not None:
-        path = path / adjusted
-        if not path.is_dir():
-            raise ConfigError(
-                f"{path} is missing: this run has no students with adjusted={adjusted}. Leave it "
-                "out."
-            )
-    return load_student(folder, path, arm, build)
-
-
-def _logits_of_run(
-    folder: RunFolder, summary: Summary, arm: str, seed: int, adjusted: str | None
-) -> np.ndarray:
-    """Read the student's test logits from the run folder, and add its constants."""
-    check_results(folder, folder.predictions)
-    try:
-        with open_arrays(folder.predictions) as arrays:
-            logits = arrays[f"students/{arm}/seed{seed}"]
-    except DAMAGED_ARRAYS:
-        raise UntrustedFileError(
-            f"{folder.predictions} is missing, damaged or lacks arm {arm}, seed {seed}."
-        ) from None
-    if adjusted is None:
-        return logits
-    for method in summary.arm(arm).adjusted or ():
-        if method.how != adjusted:
-            continue
-        for result in method.seeds:
-            if result.seed == seed:
-                return logits + np.asarray(result.bias, np.float32)
-    raise ConfigError(
-        f"{folder.path}: arm {arm}, seed {seed} has no constants for adjusted={adjusted}."
-    )
 
 
 def _without_int8(options: ExportOptions) -> ExportOptions:
@@ -369,19 +312,6 @@ def _without_int8(options: ExportOptions) -> ExportOptions:
 
 def _with_length_1(vectors: np.ndarray) -> np.ndarray:
     return unit(torch.from_numpy(vectors)).numpy()
-
-
-def _torch_logits(model: nn.Module, split: Split) -> np.ndarray:
-    batches = (cut_padding(batch, split.padding) for batch in split.inputs.split(BATCH))
-    return predict(model, map(as_float, batches)).numpy()
-
-
-def _label_thresholds(data: Dataset, logits: np.ndarray) -> list[float] | None:
-    """Fit the probability from which each of several labels is predicted; None for others."""
-    if data.kind.outputs != "labels":
-        return None
-    thresholds = best_thresholds(torch.from_numpy(logits), data.val.labels)
-    return [round(value, 6) for value in thresholds.sigmoid().clamp(1e-6, 1 - 1e-6).tolist()]
 
 
 def _is_image(data: Dataset) -> bool:

@@ -82,9 +82,7 @@ def _set_threads(threads: int) -> None:
     torch.set_num_threads(threads)
 
 
-def _seconds(
-    run: Run, inputs: np.ndarray, min_seconds: float, max_seconds: float
-) -> list[float]:
+def _seconds(run: Run, inputs: np.ndarray, min_seconds: float, max_seconds: float) -> list[float]:
     """Measure the seconds of each run, sorted.
 
     Args:

@@ -7,6 +7,7 @@ from typing import Protocol
 import numpy as np
 import torch
 
+from limbeck._base.errors import ExportError
 from limbeck.data import Dataset
 from limbeck.deploy.stage import Stage
 from limbeck.deploy.vectors import VectorGate
@@ -338,3 +339,25 @@ def _aligned(rows: Sequence[Sequence[str]]) -> str:
         cells = [cell.rjust(width) for cell, width in zip(numbers, widths[1:-1], strict=True)]
         lines.append("  ".join([name.ljust(widths[0]), *cells, result]))
     return "\n".join(lines)
+
+
+def check_stages(stages: Sequence[Stage], samples: int) -> None:
+    """Check that all stages of an export have passed.
+
+    Args:
+        stages: Stages.
+        samples: Number of test samples.
+
+    Raises:
+        ExportError: If one has failed.
+    """
+    for stage in stages:
+        if stage.passed:
+            continue
+        hint = ""
+        if stage.name.endswith("int8"):
+            hint = " Leave it out with int8=false, or allow more errors with int8_share=."
+        raise ExportError(
+            f"The exported model differs at the stage '{stage.name}', so nothing was written.{hint}"
+            f"\n{table(stages, samples)}"
+        )
