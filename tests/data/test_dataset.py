@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from limbeck._base.errors import ConfigError, DataError
-from limbeck.data import Dataset, Split, statistics
+from limbeck.data import Dataset, Split
 from limbeck.data.dataset import as_float
 
 
@@ -268,7 +268,7 @@ def test_statistics_of_many_images_are_summed_in_parts(monkeypatch):
     x = torch.randint(0, 256, (7, 3, 4, 5), dtype=torch.uint8)
     data = Dataset.from_arrays(x, torch.arange(7) % 2, x, torch.arange(7) % 2)
     whole = data.statistics
-    monkeypatch.setattr(statistics, "VALUES_AT_ONCE", 100)
+    monkeypatch.setattr("limbeck.data.split.PART_BYTES", 100)
     del data.statistics
     assert data.statistics == whole
 

@@ -17,6 +17,7 @@ from support.store_cases import (
 )
 
 from limbeck._base.errors import TeacherError
+from limbeck.data.split import PART_ROWS
 from limbeck.models import ConvNet
 from limbeck.store import answers
 from limbeck.store.answers import CONVOLUTION_BATCH, LINEAR_BATCH, digest_of
@@ -64,10 +65,12 @@ def test_answers_are_computed_in_the_precision_of_the_training():
 
 
 def test_digests_are_of_the_values_however_they_lie():
-    ids = torch.arange(4 * answers.DIGEST_ROWS + 9, dtype=torch.int32)
+    ids = torch.arange(4 * PART_ROWS + 9, dtype=torch.int32)
     overlapping = ids.unfold(0, 5, 2)
-    assert len(overlapping) > answers.DIGEST_ROWS
+    assert len(overlapping) > PART_ROWS
     assert digest_of(overlapping) == digest_of(overlapping.contiguous())
+    rows = torch.arange(3, len(overlapping) - 2)
+    assert digest_of(overlapping, rows) == digest_of(overlapping[rows])
     assert digest_of(overlapping) != digest_of(overlapping + 1)
     assert digest_of(torch.tensor(1.0)) != digest_of(torch.tensor([1.0]))
 

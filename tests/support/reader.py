@@ -267,7 +267,10 @@ def _sentence_encoder(folder: Path) -> None:
 FILES = (
     (MNIST_PAGES, _mnist),
     (("how-to/library-models.md", "how-to/settings.md"), _cifar),
-    (("README.md", "how-to/own-images.md", "how-to/teacher.md"), _photos),
+    (
+        ("README.md", "how-to/large-data.md", "how-to/own-images.md", "how-to/teacher.md"),
+        _photos,
+    ),
     (("README.md", "how-to/own-texts.md", "how-to/regression.md", "how-to/teacher.md"), _reviews),
     (("how-to/own-texts.md", "how-to/teacher.md"), _bert),
     (("how-to/embeddings.md",), _sentence_encoder),

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from limbeck._base.mapped_memory import MAPPED_FILES
 from limbeck._base.signals import check_interrupt
 from limbeck.data.dataset import Split, as_float
 from limbeck.data.inputs import Inputs, ModelInputs
@@ -181,6 +182,7 @@ class TrainBatches:
             inputs = cut_padding(inputs, self.train.padding)
             x = as_float(inputs).view(*rows.shape, *inputs.shape[1:])
             yield Batch(x, self._labels(rows), rows, view, self._mixed(rows, view), counts)
+            MAPPED_FILES.release()
 
     def _draw(self, epoch: int) -> tuple[Tensor, Tensor]:
         """Draw the rows and the views of an epoch in order, int64 ``[S, M]`` each."""
@@ -272,3 +274,4 @@ class EvaluationBatches:
             x = as_float(cut_padding(self.split.inputs[rows], self.split.padding))
             y = _as_labels(self.split.labels[rows])
             yield Batch(x.expand(self.seeds, *x.shape), y.expand(self.seeds, *y.shape))
+            MAPPED_FILES.release()

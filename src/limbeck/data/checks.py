@@ -17,7 +17,7 @@ from limbeck._base.runtime.errors import InputError
 from limbeck._base.runtime.folders import is_system_file
 from limbeck._base.scope import refusal
 from limbeck.data.precision import rounding
-from limbeck.data.split import PART_ROWS, Split
+from limbeck.data.split import Split, read_parts
 from limbeck.data.tables.columns import TableColumns
 from limbeck.losses.base import UNLABELLED
 from limbeck.losses.tasks import TASKS, Task
@@ -257,7 +257,7 @@ def _check_tokens(inputs: Tensor, labels: Tensor, classes: int, where: str) -> N
         )
     if len(labels) == 0:
         raise DataError(f"{where} is empty; expected at least one block.")
-    for part in (*inputs.split(PART_ROWS), *labels.split(PART_ROWS)):
+    for part in itertools.chain(read_parts(inputs), read_parts(labels)):
         low, high = map(int, torch.aminmax(part))
         if low < 0 or high >= classes:
             raise DataError(

@@ -2,6 +2,8 @@
 
 from functools import cached_property
 
+from limbeck._base.mapped_memory import fits_memory
+from limbeck._base.sizes import format_bytes
 from limbeck.data.normalization import (
     check_has_normalization,
     describe_normalization,
@@ -70,6 +72,22 @@ class InputStatistics:
             return ""
         is_table = self.columns is not None
         return describe_normalization(self.normalize, self.normalization, is_table=is_table)
+
+    def notes(self) -> list[str]:
+        """Return what to say about the inputs before a study."""
+        notes = []
+        if normalization := self.describe_normalization():
+            notes.append(f"inputs: {normalization}")
+        if self.train.is_on_disk:
+            size = self.train.inputs.untyped_storage().nbytes()
+            reason = "data.in_memory=false"
+            if not fits_memory(size):
+                reason = (
+                    "they would fill more than a quarter of the available memory; "
+                    "data.in_memory=true keeps them in memory"
+                )
+            notes.append(f"data: {format_bytes(size)} stay on the disk ({reason})")
+        return notes
 
     @property
     def gaps(self) -> list[bool]:

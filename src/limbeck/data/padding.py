@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from limbeck._base.errors import DataError
 from limbeck.data.randomness import random_order
-from limbeck.data.split import PART_ROWS
+from limbeck.data.split import read_parts
 from limbeck.data.text.tokenizer import Tokenizer
 
 MULTIPLE = 8
@@ -43,7 +43,7 @@ def lengths_of(inputs: Tensor, padding: int) -> Tensor:
         inputs: Token ids ``[N, L]``.
         padding: Id of the padding.
     """
-    return torch.cat([(part != padding).sum(1) for part in inputs.split(PART_ROWS)])
+    return torch.cat([(part != padding).sum(1) for part in read_parts(inputs)])
 
 
 def group_by_length(rows: Tensor, lengths: Tensor, batch_size: int, order: Tensor) -> Tensor:
@@ -124,7 +124,7 @@ def check_texts(inputs: Tensor, tokenizer: Tokenizer, *, where: str) -> None:
             f"{list(inputs.shape)}."
         )
     first, padding = 0, tokenizer.padding
-    for part in inputs.split(PART_ROWS):
+    for part in read_parts(inputs):
         low, high = map(int, torch.aminmax(part))
         if low < 0 or high >= tokenizer.padded_size:
             raise DataError(

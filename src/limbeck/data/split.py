@@ -1,7 +1,7 @@
 """The inputs and labels of one split of a dataset."""
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -9,9 +9,18 @@ import torch
 from torch import Tensor
 
 from limbeck._base.errors import DataError
+from limbeck._base.mapped_memory import MAPPED_FILES
 
-PART_ROWS = 1 << 14
-"""Number of rows read at once, so that a memory-mapped file is not copied whole."""
+PART_ROWS, PART_BYTES = 1 << 14, 1 << 23
+"""Largest number of rows and of bytes read at once, as memory-mapped files may be large."""
+
+
+def read_parts(values: Tensor) -> Iterator[Tensor]:
+    """Yield the rows of a tensor, some at a time, which need not stay in memory."""
+    row_bytes = max(1, values[:1].nbytes)
+    for part in values.split(max(1, min(PART_ROWS, PART_BYTES // row_bytes))):
+        yield part
+        MAPPED_FILES.release()
 
 
 @dataclass(frozen=True)
@@ -53,6 +62,11 @@ class Split:
         return len(self.labels)
 
     @property
+    def is_on_disk(self) -> bool:
+        """Whether inputs are read from the disk when they are needed, and do not stay in memory."""
+        return MAPPED_FILES.holds(self.inputs.data_ptr())
+
+    @property
     def sample_ids(self) -> np.ndarray:
         """Ids of the samples: names, or row numbers as int64."""
         return np.arange(len(self)) if self.ids is None else self.ids
@@ -82,6 +96,6 @@ def digest_of_splits(splits: Iterable[Split]) -> str:
     for split in splits:
         digest.update(f"{list(split.inputs.shape)} {split.inputs.dtype}".encode())
         for values in (split.inputs, split.labels):
-            for part in values.split(PART_ROWS):
+            for part in read_parts(values):
                 digest.update(part.contiguous().view(-1).numpy().data.cast("B"))
     return digest.hexdigest()

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-VALUES_AT_ONCE = 1 << 24
-"""Number of values summed at once, so that a memory-mapped file is not copied as a whole."""
+from limbeck.data.split import read_parts
 
 Statistics = tuple[list[float], list[float]]
 """Means and standard deviations: one per channel for images, one per column for tables, otherwise a
@@ -82,7 +81,7 @@ def _byte_statistics(images: Tensor) -> Statistics:
     """Compute exact statistics by channel of uint8 ``[N, C, H, W]``, a few images at a time."""
     count = images[:, 0].numel()
     total = square = torch.zeros(images.shape[1], dtype=torch.int64)
-    for part in images.split(max(1, VALUES_AT_ONCE // max(images[0].numel(), 1))):
+    for part in read_parts(images):
         values = part.long()
         total = total + values.sum((0, 2, 3))
         square = square + values.square().sum((0, 2, 3))

@@ -14,10 +14,12 @@ from torch import Tensor, nn
 
 from limbeck._base.checks import without_addresses
 from limbeck._base.errors import TeacherError
+from limbeck._base.mapped_memory import MAPPED_FILES
 from limbeck._base.signals import check_interrupt
 from limbeck._base.version import __version__
 from limbeck.data.dataset import as_float
 from limbeck.data.padding import cut_padding
+from limbeck.data.split import read_parts
 from limbeck.data.views.base import Views
 from limbeck.models.normalized import InputWrapper, without_normalization
 from limbeck.store.key import FORMAT, SPARSE_DTYPE, Header, rows_per_shard
@@ -30,7 +32,6 @@ CONVOLUTION_BATCH, LINEAR_BATCH = 128, 2048
 """
 TOKEN_BLOCKS_BATCH, MAX_LOGITS = 128, 1 << 22
 """Maximum number of token blocks in a batch, and of the logits of several blocks."""
-DIGEST_ROWS = 1 << 14
 MAX_LISTED_LOGITS = 10
 
 
@@ -150,7 +151,7 @@ class TeacherPass:
     def _parts(self, stored: dict[str, Any]) -> dict[str, dict[str, Any]]:
         """Parts of the store's key."""
         members = self.teacher.models
-        inputs = self.inputs if self.covers_split else self.inputs[self.rows]
+        rows = None if self.covers_split else self.rows
         views: dict[str, Any] = {"count": self.views.count, "settings": self.views.settings()}
         if self.views.mixes:
             views["pool"] = digest_of(self._pool)
@@ -164,7 +165,7 @@ class TeacherPass:
             },
             "samples": {
                 "rows": len(self.rows),
-                "inputs": digest_of(inputs),
+                "inputs": digest_of(self.inputs, rows),
                 "row_numbers": digest_of(self.rows),
             },
             "views": views,
@@ -220,6 +221,7 @@ class TeacherPass:
         for number in numbers.chunk(-(-len(numbers) // self.batch_size)):
             check_interrupt()
             yield number, self.compute(number)
+            MAPPED_FILES.release()
 
     def _check(self, logits: Tensor, rows: Tensor) -> None:
         expected = [len(rows), self.classes]
@@ -250,14 +252,29 @@ class TeacherPass:
         )
 
 
-def digest_of(tensor: Tensor) -> str:
-    """SHA-256 of a tensor's dtype, shape and bytes, in hexadecimal."""
-    digest = hashlib.sha256(f"{tensor.dtype} {list(tensor.shape)}\n".encode())
+def digest_of(tensor: Tensor, rows: Tensor | None = None) -> str:
+    """SHA-256 of a tensor's dtype, shape and bytes, in hexadecimal.
+
+    Args:
+        tensor: Any tensor.
+        rows: Rows to use, int64 ``[N]``; None for all.
+    """
     tensor = tensor.detach()
-    parts = tensor.split(DIGEST_ROWS) if tensor.ndim else [tensor]
-    for part in parts:  # so that a memory-mapped file is not copied as a whole
+    shape = list(tensor.shape) if rows is None else [len(rows), *tensor.shape[1:]]
+    digest = hashlib.sha256(f"{tensor.dtype} {shape}\n".encode())
+    for part in _parts_of(tensor, rows):  # so that a memory-mapped file is not copied as a whole
         digest.update(part.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
+
+
+def _parts_of(tensor: Tensor, rows: Tensor | None) -> Iterator[Tensor]:
+    if rows is not None:
+        for some in read_parts(rows):
+            yield from read_parts(tensor[some])
+    elif tensor.ndim:
+        yield from read_parts(tensor)
+    else:
+        yield tensor
 
 
 def _model_digest(model: nn.Module) -> str:

@@ -31,6 +31,7 @@ from limbeck._base.errors import (
     UntrustedFileError,
     shortage_error,
 )
+from limbeck._base.mapped_memory import MAPPED_FILES
 from limbeck._base.open_folder import OpenFolder, PlantedFileError
 from limbeck._base.sizes import format_bytes
 from limbeck.store.key import FORMAT, HEADER, Header, damage_error
@@ -137,7 +138,7 @@ class StoreFolder:
                 if os.fstat(file.fileno()).st_size != self.header.size:
                     return Check([self.header.shards - 1], None)
                 # The open file is mapped, not the path, which may belong to another file by now.
-                content = mmap.mmap(file.fileno(), self.header.size, access=mmap.ACCESS_COPY)
+                content = MAPPED_FILES.map(file, self.header.size)
                 return Check([], content)
         except (FileNotFoundError, PlantedFileError):
             return Check(sorted(checksums), None)

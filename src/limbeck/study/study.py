@@ -263,8 +263,8 @@ class Study:
     def _get_teachers(self, manifest: ManifestWriter) -> Teachers:
         """Return the teacher of each split; none without a teacher."""
         hint = "" if self.data.positions is not None else class_order_hint(self.data.class_names)
-        if normalization := self.data.describe_normalization():
-            self.progress.say(f"inputs: {normalization}")
+        for note in self.data.notes():
+            self.progress.say(note)
         check_digest(manifest, self.run_folder, "data", self.data.digest(), hint)
         if self._teacher is None:
             return []

@@ -54,7 +54,7 @@ def test_a_change_decodes_the_images_again(tmp_path, decoded, change, monkeypatc
     if change == "damage":
         images.write_bytes(images.read_bytes()[:-1])
     if change == "half":
-        (images.parent / "rows.json").unlink()
+        (images.parent / "facts.json").unlink()
     after = image_folder(root, **(SIZE | settings)).digest()
     assert decoded["files"] == 120 + (change == "add")
     assert (before == after) == (change in ("damage", "half"))

@@ -16,6 +16,7 @@ from limbeck._base.open_folder import OpenFolder
 from limbeck.data import text_file
 from limbeck.data.text import cache as token_cache
 from limbeck.data.text.cache import _rows
+from limbeck.data.text.long_text import LongText, Segment
 from limbeck.data.text.tokenizer import ByteTokenizer
 from limbeck.data.text.training import train_bpe
 
@@ -108,6 +109,10 @@ def test_rows_cannot_change_their_split(tmp_path, capsys):
     assert "computed again" in capsys.readouterr().err
 
 
+def segment(content):
+    return Segment(LongText.of(content), 0, len(content))
+
+
 def test_the_key_depends_on_splits_and_segments():
     layouts = [
         {"train": [b"ab", b"cd"], "val": [b"e"]},
@@ -115,7 +120,11 @@ def test_the_key_depends_on_splits_and_segments():
         {"train": [b"ab"], "val": [b"cd", b"e"]},
         {"train": [b"ab", b"cd"], "val": [b"f"]},
     ]
-    assert len({token_cache._digest_of(layout) for layout in layouts}) == 4
+    digests = set()
+    for layout in layouts:
+        segments = {part: [segment(text) for text in texts] for part, texts in layout.items()}
+        digests.add(token_cache._digest_of(segments))
+    assert len(digests) == 4
 
 
 @pytest.mark.parametrize("reopened", [False, True])

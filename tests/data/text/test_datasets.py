@@ -9,6 +9,7 @@ from support.text_files import PARTS, random_text, splits_of, write
 
 from limbeck._base.errors import ConfigError, DataError
 from limbeck.data import text_file
+from limbeck.data.text.long_text import LongText
 from limbeck.data.text.segments import cut_segments
 from limbeck.data.text.training import train_bpe
 
@@ -85,10 +86,9 @@ def test_a_tokenizer_is_trained_on_the_training_split_alone(tmp_path):
     content = random_text(20_000)
     file = write(tmp_path / "a.txt", content)
     data = text_file(file, tokenizer="bpe", vocabulary=300, block=16)
-    segments = cut_segments(
-        {"train": content.encode()}, block=16, val=0.05, test=0.05, split_seed=0
-    )
-    texts = {part: [str(piece, "utf-8") for piece in segments[part]] for part in PARTS}
+    whole = LongText.of(content.encode())
+    segments = cut_segments({"train": whole}, block=16, val=0.05, test=0.05, split_seed=0)
+    texts = {part: [piece.read().decode() for piece in segments[part]] for part in PARTS}
     assert data.tokenizer.digest == train_bpe(texts["train"], 300).digest
     everything = [text for part in PARTS for text in texts[part]]
     assert data.tokenizer.digest != train_bpe(everything, 300).digest

@@ -205,7 +205,7 @@ def test_a_path_that_is_not_a_file(tmp_path, monkeypatch):
     def refuse(path):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("limbeck.data.text.files.open_file", refuse)
+    monkeypatch.setattr("limbeck.data.text.reading.open_file", refuse)
     with pytest.raises(DataError, match=r"a\.txt cannot be read \(Permission denied\)"):
         text_file(file)
 

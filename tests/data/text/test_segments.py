@@ -5,6 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.text_files import PARTS, random_text
 
+from limbeck.data.text import segments as segments_module
+from limbeck.data.text.long_text import LongText
 from limbeck.data.text.segments import cut_segments
 
 
@@ -18,16 +20,16 @@ from limbeck.data.text.segments import cut_segments
     given_parts=st.sets(st.sampled_from(["val", "test"])),
 )
 def test_segments_hold_the_whole_text_once(content, block, val, test, seed, given_parts):
-    texts = {"train": content.encode()}
+    texts = {"train": LongText.of(content.encode())}
     for part in given_parts:
-        texts[part] = random_text(50).encode()
+        texts[part] = LongText.of(random_text(50).encode())
     segments = cut_segments(texts, block=block, val=val, test=test, split_seed=seed)
     assert tuple(segments) == PARTS
     assert all(segments.values())
     for part in given_parts:
-        assert b"".join(segments[part]) == texts[part]
+        assert b"".join(piece.read() for piece in segments[part]) == texts[part].read()
     cut_parts = [part for part in PARTS if part not in given_parts]
-    pieces = [bytes(piece) for part in cut_parts for piece in segments[part]]
+    pieces = [piece.read() for part in cut_parts for piece in segments[part]]
     characters = "".join(str(piece, "utf-8") for piece in pieces)
     assert sorted(characters) == sorted(content)
     lengths = [len(piece) for piece in pieces]
@@ -40,16 +42,26 @@ def test_segments_hold_the_whole_text_once(content, block, val, test, seed, give
 @pytest.mark.parametrize(("val", "test"), [(0.05, 0.94), (0.94, 0.05), (0.5, 0.49), (0.01, 0.01)])
 @pytest.mark.parametrize("length", [30, 200, 10_000])
 def test_every_split_has_a_segment(val, test, length):
-    segments = cut_segments({"train": b"x" * length}, block=8, val=val, test=test, split_seed=0)
+    segments = cut_segments(
+        {"train": LongText.of(b"x" * length)}, block=8, val=val, test=test, split_seed=0
+    )
     assert all(any(map(len, pieces)) for pieces in segments.values())
 
 
 def test_splits_have_their_shares_and_change_with_the_seed():
-    text = "".join(f"{number:04d}" for number in range(10_000)).encode()
+    text = LongText.of("".join(f"{number:04d}" for number in range(10_000)).encode())
     test_splits = []
     for seed in range(20):
         segments = cut_segments({"train": text}, block=32, val=0.1, test=0.2, split_seed=seed)
         assert [len(segments[part]) for part in PARTS] == [70, 10, 20]
-        test_splits.append(frozenset(bytes(piece[:4]) for piece in segments["test"]))
+        test_splits.append(frozenset(piece.read(4) for piece in segments["test"]))
     assert len(set(test_splits)) == 20
     assert len(frozenset().union(*test_splits)) > 80
+
+
+def test_a_long_text_has_more_segments(monkeypatch):
+    monkeypatch.setattr(segments_module, "MAX_SEGMENT_BYTES", 30)
+    text = LongText.of(b"x" * 6010)
+    segments = cut_segments({"train": text}, block=2, val=0.1, test=0.1, split_seed=0)
+    lengths = [len(piece) for pieces in segments.values() for piece in pieces]
+    assert (len(lengths), max(lengths), sum(lengths)) == (201, 30, 6010)

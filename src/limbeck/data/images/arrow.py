@@ -135,7 +135,7 @@ def _check_column(content: Any, rows: int) -> None:
         raise ValueError(f"a column has {len(content):,} rows, but the file says {rows:,}")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ImageInTable:
     """An image file in a row of a table.
 
@@ -143,13 +143,13 @@ class ImageInTable:
         table: File of the table.
         column: Column of the images.
         row: Number of the row, from 0.
-        name: Name for messages.
+        where: Name of the table for messages.
     """
 
     table: TableFile
     column: str
     row: int
-    name: str
+    where: str
 
     def read(self) -> BinaryIO:
         """Return the content of the image file."""
@@ -160,4 +160,4 @@ class ImageInTable:
         return [*self.table.identity, self.row]
 
     def __str__(self) -> str:
-        return self.name
+        return f"{self.where} row {self.row}"

@@ -2,6 +2,7 @@
 
 Each image has a position from 0 to 1, a hash of its pixels, and splits are ranges of positions. So
 copies of an image are in the same split, and an image stays in its split when others are added.
+Of each image only a few bytes are held in memory, since there may be millions.
 """
 
 import hashlib
@@ -9,6 +10,7 @@ import json
 import os
 import shutil
 import tempfile
+from array import array
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
@@ -22,6 +24,7 @@ from torch import Tensor
 
 from limbeck._base import cache
 from limbeck._base.errors import ResourceError, shortage_error
+from limbeck._base.mapped_memory import MAPPED_FILES
 from limbeck._base.open_folder import OpenFolder
 from limbeck._base.progress import StageProgress
 from limbeck._base.reading import parse_json
@@ -29,8 +32,11 @@ from limbeck._base.sizes import format_bytes
 from limbeck.data.images.decoding import Decoding, ImageSource, decode_all, range_of_files
 from limbeck.data.randomness import split_position
 
-FORMAT = 3
-IMAGES, ROWS = "images.npy", "rows.json"
+FORMAT = 4
+IMAGES, ROWS, FACTS = "images.npy", "rows.bin", "facts.json"
+ROW = np.dtype([("file", "<i8"), ("position", "<f8"), ("digest", "u1", 32)])
+"""What the cache knows about each image: its number in the list of paths, its position, and the
+SHA-256 of the picture as it is in its file."""
 _CHUNK = 256
 
 
@@ -41,17 +47,17 @@ class DecodedImages:
     Attributes:
         pixels: Images, uint8 ``[N, C, H, W]``, memory-mapped; writing to them does not change
             the file.
-        files: Index of each row's file in the list of paths.
-        digests: SHA-256 of each row's picture as it is in its file, in hexadecimal.
-        positions: Position of each row, from 0 to 1, by which splits are cut.
+        files: Index of each row's file in the list of paths, int64 ``[N]``.
+        digests: SHA-256 of each row's picture as it is in its file, uint8 ``[N, 32]``.
+        positions: Position of each row, from 0 to 1, by which splits are cut, float64 ``[N]``.
         value_range: Lowest and highest value of the files with more than 8 bits, which became 0 and
             255; None if there are none.
     """
 
     pixels: Tensor
-    files: list[int]
-    digests: list[str]
-    positions: list[float]
+    files: np.ndarray
+    digests: np.ndarray
+    positions: np.ndarray
     value_range: tuple[float, float] | None
 
 
@@ -67,9 +73,9 @@ class Positions:
     split_seed: int
     groups: Sequence[str]
 
-    def __call__(self, digests: Sequence[str]) -> list[float]:
-        """Return the position of each image, given the digests of the images."""
-        return [split_position(key, self.split_seed) for key in self.groups or digests]
+    def of(self, number: int, digest: str) -> float:
+        """Return the position of an image, given its number and its digest."""
+        return split_position(self.groups[number] if self.groups else digest, self.split_seed)
 
 
 def load_decoded_images(
@@ -79,6 +85,7 @@ def load_decoded_images(
     *,
     split_seed: int,
     groups: Sequence[str] = (),
+    in_memory: bool | None = None,
 ) -> DecodedImages:
     """Load the images of files from the cache, after decoding them if they are not in it.
 
@@ -88,25 +95,17 @@ def load_decoded_images(
         decoding: Conversion of the files. The range of values is that of the files.
         split_seed: Seed of the positions.
         groups: Group of each file, all of whose images have one position; empty without groups.
+        in_memory: Whether the images stay in memory; None to decide by their size.
 
     Raises:
         DataError: If some files cannot be read; the message names each.
         ResourceError: If the disk is full, or the cache folder cannot be written to.
     """
-    description = {
-        "format": FORMAT,
-        "pillow": PIL.__version__,
-        **asdict(decoding),
-        "split_seed": split_seed,
-        "files": [_identity(path, part) for path, part in zip(paths, parts, strict=True)],
-    }
-    if groups:
-        description["groups"] = list(groups)
     root = cache.IMAGES.default_folder
-    name = cache.key_of(json.dumps(description))
+    name = _key(paths, parts, decoding, split_seed, groups)
 
     def read(folder: OpenFolder) -> DecodedImages | None:
-        return _read(folder, name, len(paths))
+        return _read(folder, name, len(paths), in_memory)
 
     def write(folder: OpenFolder) -> None:
         _check_space(root, 2 * len(paths) * decoding.channels * decoding.size**2)
@@ -115,7 +114,7 @@ def load_decoded_images(
 
     def remove_leftovers(folder: OpenFolder) -> None:
         with suppress(FileNotFoundError), folder.subfolder(name) as entry:
-            entry.remove_temporary_files(IMAGES, ROWS)
+            entry.remove_temporary_files(IMAGES, ROWS, FACTS)
 
     try:
         return cache.read_or_write(root, name, read, write, remove_leftovers)
@@ -125,6 +124,29 @@ def load_decoded_images(
             f"({error.strerror or error}). Free some space there, or name another folder with "
             "LIMBECK_CACHE=DIR."
         ) from None
+
+
+def _key(
+    paths: Sequence[ImageSource],
+    parts: Sequence[int],
+    decoding: Decoding,
+    split_seed: int,
+    groups: Sequence[str],
+) -> str:
+    """Return the name of an entry: a digest of what it is made from."""
+    settings = {
+        "format": FORMAT,
+        "pillow": PIL.__version__,
+        **asdict(decoding),
+        "split_seed": split_seed,
+        "files": len(paths),
+    }
+    description = hashlib.sha256(json.dumps(settings).encode())
+    for path, part in zip(paths, parts, strict=True):
+        description.update(json.dumps(_identity(path, part)).encode())
+    for group in groups:
+        description.update(json.dumps(group).encode())
+    return cache.key_of(description.hexdigest())
 
 
 def _identity(path: ImageSource, part: int) -> list[str | int]:
@@ -148,26 +170,30 @@ def _check_space(root: Path, size: int) -> None:
         )
 
 
-def _read(root: OpenFolder, name: str, count: int) -> DecodedImages | None:
+def _read(root: OpenFolder, name: str, count: int, in_memory: bool | None) -> DecodedImages | None:
     """Read an entry of the cache; None if it is missing, incomplete or damaged."""
     try:
         with root.subfolder(name) as folder:
+            with folder.read(FACTS) as file:
+                facts = parse_json(file.read())
             with folder.read(ROWS) as file:
-                rows = parse_json(file.read())
+                rows = np.frombuffer(file.read(), ROW)
             with folder.read(IMAGES) as file:
-                images = _map(file, rows)
-        tensor = torch.from_numpy(images)
-        value_range = rows["value_range"] and tuple(rows["value_range"])
-        entry = DecodedImages(
-            tensor, rows["files"], rows["digests"], rows["positions"], value_range
+                images = _map(file, facts, in_memory)
+        value_range = facts["value_range"] and tuple(facts["value_range"])
+        complete = images.ndim == 4 and len(images) == len(rows) == count
+        complete = (
+            complete and hashlib.sha256(rows.view(np.uint8).data).hexdigest() == facts["rows"]
         )
-        complete = images.ndim == 4 and len(images) == len(entry.digests) == count
     except (OSError, ValueError, LookupError, TypeError):
         return None
-    return entry if complete else None
+    if not complete:
+        return None
+    tensor = torch.from_numpy(images)
+    return DecodedImages(tensor, rows["file"], rows["digest"], rows["position"], value_range)
 
 
-def _map(file: BinaryIO, rows: Any) -> np.memmap:
+def _map(file: BinaryIO, facts: Any, in_memory: bool | None) -> np.ndarray:
     """Map an array in NumPy's format; writing to it does not change the file.
 
     Raises:
@@ -179,9 +205,11 @@ def _map(file: BinaryIO, rows: Any) -> np.memmap:
     if fortran_order or dtype != np.uint8:
         raise ValueError("not an array of pixels")
     owner = os.fstat(file.fileno()).st_uid
-    images = np.memmap(file, np.uint8, "c", offset=file.tell(), shape=shape)
+    first = file.tell()
+    content = MAPPED_FILES.map(file, in_memory=in_memory)
+    images: np.ndarray = np.frombuffer(content, np.uint8, offset=first).reshape(shape)
     is_ours = not hasattr(os, "geteuid") or owner in (os.geteuid(), 0)
-    if not is_ours and hashlib.sha256(images.data).hexdigest() != rows["sha256"]:
+    if not is_ours and hashlib.sha256(images.data).hexdigest() != facts["sha256"]:
         raise ValueError("the checksum differs")
     return images
 
@@ -192,47 +220,55 @@ def _write(
     paths: Sequence[ImageSource],
     parts: Sequence[int],
     decoding: Decoding,
-    positions_of: Positions,
+    positions: Positions,
 ) -> None:
     """Decode into a temporary file, then copy its rows in order into the cache."""
-    folder.remove(ROWS)
+    folder.remove(FACTS)
     decoding = replace(decoding, value_range=range_of_files(paths))
-    digests: list[str] = []
+    digests, places, shape = bytearray(), array("d"), (0, 0, 0)
     checksum = hashlib.sha256()
     with tempfile.TemporaryFile(dir=root) as unordered:
         with StageProgress().stage(f"decoding {len(paths):,} images", len(paths)) as advance:
-            for pixels, digest in decode_all(paths, decoding, advance):
-                digests.append(digest)
+            for number, (pixels, digest) in enumerate(decode_all(paths, decoding, advance)):
+                digests += bytes.fromhex(digest)
+                places.append(positions.of(number, digest))
                 unordered.write(pixels.tobytes())
+                shape = pixels.shape
         unordered.flush()
-        positions = positions_of(digests)
-        order = sorted(range(len(paths)), key=lambda row: (parts[row], positions[row], row))
-        pixel_rows = np.memmap(unordered, np.uint8, "r", shape=(len(paths), *pixels.shape))
+        by_position = np.asarray(places)
+        order = np.lexsort((by_position, np.asarray(parts)))  # stable: then by number
 
         def write(file: BinaryIO) -> None:
-            _write_array(file, pixel_rows, order, checksum)
+            _write_array(file, unordered, shape, order, checksum)
 
         # The pixels have to be on the disk before the file that marks the entry as complete.
         folder.replace(IMAGES, write, sync=True)
-    rows = {
-        "files": order,
-        "digests": [digests[row] for row in order],
-        "positions": [positions[row] for row in order],
+    rows = np.empty(len(order), ROW)
+    rows["file"], rows["position"] = order, by_position[order]
+    rows["digest"] = np.frombuffer(digests, np.uint8).reshape(-1, 32)[order]
+    folder.replace(ROWS, lambda file: file.write(rows.data), sync=True)
+    facts = {
         "value_range": decoding.value_range,
         "sha256": checksum.hexdigest(),
+        "rows": hashlib.sha256(rows.view(np.uint8).data).hexdigest(),
     }
-    content = json.dumps(rows, indent=2).encode()
-    folder.replace(ROWS, lambda file: file.write(content), sync=True)
+    content = json.dumps(facts, indent=2).encode()
+    folder.replace(FACTS, lambda file: file.write(content), sync=True)
 
 
-def _write_array(file: BinaryIO, images: np.ndarray, order: Sequence[int], checksum: Any) -> None:
-    """Write rows of an array in another order, in NumPy's format.
+def _write_array(
+    file: BinaryIO, images: BinaryIO, shape: Sequence[int], order: np.ndarray, checksum: Any
+) -> None:
+    """Write images from a file in another order, in NumPy's format.
 
     Plain writes report a full disk as an error; a memory map would crash.
     """
-    header = {"descr": "|u1", "fortran_order": False, "shape": images.shape}
+    header = {"descr": "|u1", "fortran_order": False, "shape": (len(order), *shape)}
     np.lib.format.write_array_header_1_0(file, header)
+    content = MAPPED_FILES.map(images, in_memory=False)
+    rows = np.frombuffer(content, np.uint8).reshape(len(order), -1)
     for first in range(0, len(order), _CHUNK):
-        content = images[order[first : first + _CHUNK]].tobytes()
-        file.write(content)
-        checksum.update(content)
+        part = rows[order[first : first + _CHUNK]].data
+        file.write(part)
+        checksum.update(part)
+        MAPPED_FILES.release()

@@ -38,6 +38,7 @@ def image_csv(
     task: str = "classes",
     class_order: str = "natural",
     normalize: object = "data",
+    in_memory: bool | None = None,
     name: str = "images",
 ) -> Dataset:
     """Load images that a CSV or Parquet file lists with their labels.
@@ -88,6 +89,7 @@ def image_csv(
         split_seed=split_seed,
         name=name,
         normalize=normalize,
+        in_memory=in_memory,
     )
     check_flag("data.ordinal", ordinal)
     task = check_sample_task(task, ordinal=ordinal)

@@ -6,8 +6,9 @@ exported model, so that a bundle reads images as the training does.
 
 import os
 import warnings
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,6 +27,8 @@ from limbeck.data.checks import join_some
 
 MAX_SIDE = 4096
 MAX_THREADS = 16
+MAX_AHEAD = 256
+"""Largest number of files that are read before they are needed."""
 Result = TypeVar("Result")
 
 
@@ -158,9 +161,24 @@ def _map_files(
             # decode has its own limit on the size, and damaged EXIF data is of no importance
             warnings.filterwarnings("ignore", module="PIL")
             warnings.filterwarnings("ignore", module="pydicom")  # it quotes headers of patients
-            yield pool.map(function, paths)
+            yield _results(pool, function, paths)
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _results(
+    pool: ThreadPoolExecutor,
+    function: Callable[[ImageSource], Result],
+    paths: Sequence[ImageSource],
+) -> Iterator[Result]:
+    """Yield the results for files in their order, of which few are in memory at a time."""
+    pending: deque[Future[Result]] = deque()
+    for path in paths:
+        pending.append(pool.submit(function, path))
+        if len(pending) > MAX_AHEAD:
+            yield pending.popleft().result()
+    while pending:
+        yield pending.popleft().result()
 
 
 def decode(path: ImageSource, decoding: Decoding) -> tuple[np.ndarray, str]:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from limbeck._base.errors import DataError, LimbeckWarning
+from limbeck._base.mapped_memory import check_in_memory
 from limbeck._base.runtime.value_range import FULL_RANGE, describe_range
 from limbeck.data.checks import SplitShares, check_flag, join_some
 from limbeck.data.dataset import Dataset, Split
@@ -62,6 +63,7 @@ class ImageOptions(SplitShares):
         crop_border: Whether to crop a black border first.
         name: Name of the dataset.
         normalize: Normalisation of the inputs in the models.
+        in_memory: Whether the images stay in memory; None to decide by their size.
 
     Raises:
         ConfigError: If a setting is out of range.
@@ -72,11 +74,13 @@ class ImageOptions(SplitShares):
     crop_border: bool
     name: str
     normalize: object
+    in_memory: bool | None
 
     def __post_init__(self) -> None:
         check_size(self.size, self.channels)
         check_flag("data.crop_border", self.crop_border)
         parse_normalize(self.normalize, [self.channels])
+        check_in_memory(self.in_memory)
         self.check_shares("the images")
 
 
@@ -104,17 +108,20 @@ def read_dataset(files: ImageFiles, options: ImageOptions) -> Dataset:
         Decoding(size=options.size, channels=options.channels, crop_border=options.crop_border),
         split_seed=options.split_seed,
         groups=files.groups,
+        in_memory=options.in_memory,
     )
-    _check_copies(images, files)
+    copies = _copies_in(images.digests)
+    _check_copies(copies, images, files)
     _report_range(images, files)
-    user_parts = [files.parts[file] for file in images.files]
-    parts = cut_parts(user_parts, images.positions, options, files.where, "images")
-    labels = files.targets.labels[images.files]
-    of_groups = [files.groups[file] for file in images.files] if files.groups else []
+    order = images.files.tolist()
+    user_parts = [files.parts[file] for file in order]
+    parts = cut_parts(user_parts, images.positions.tolist(), options, files.where, "images")
+    labels = files.targets.labels[order]
+    of_groups = [files.groups[file] for file in order] if files.groups else []
     groups = number_groups(of_groups, parts, files.where)
     if files.groups:
-        _warn_of_divided_copies(images, files, parts)
-    ids = np.array([files.id_of(file) for file in images.files], dtype=object)
+        _warn_of_divided_copies(copies, images, files, parts)
+    ids = np.array([files.id_of(file) for file in order], dtype=object)
     splits = {}
     for key, part in PARTS.items():
         first = parts.index(part)  # the rows of a split are contiguous
@@ -138,12 +145,34 @@ def read_dataset(files: ImageFiles, options: ImageOptions) -> Dataset:
     return data
 
 
-def _check_copies(images: DecodedImages, files: ImageFiles) -> None:
+def _copies_in(digests: np.ndarray) -> list[tuple[int, int]]:
+    """Find copies of images.
+
+    Args:
+        digests: SHA-256 of each image, uint8 ``[N, 32]``.
+
+    Returns:
+        The row of the first copy, and that of each further one, in the order of the latter.
+    """
+    words = np.ascontiguousarray(digests).view("<u8")
+    order = np.lexsort(words.T)  # stable, so that the first of equal rows is the lowest
+    ordered = words[order]
+    is_copy = (ordered[1:] == ordered[:-1]).all(1)
+    first, pairs = 0, []
+    for place in (is_copy.nonzero()[0] + 1).tolist():
+        if place == 1 or not is_copy[place - 2]:
+            first = int(order[place - 1])
+        pairs.append((first, int(order[place])))
+    return sorted(pairs, key=lambda pair: pair[1])
+
+
+def _check_copies(
+    copies: Sequence[tuple[int, int]], images: DecodedImages, files: ImageFiles
+) -> None:
     """Check that no image is in two of the given splits, and warn if one has two labels."""
-    first_file: dict[str, int] = {}
     in_two_splits, with_two_labels = [], []
-    for file, digest in zip(images.files, images.digests, strict=True):
-        other = first_file.setdefault(digest, file)
+    for rows in copies:
+        other, file = (int(images.files[row]) for row in rows)
         pair = f"{files.name_of(other)} = {files.name_of(file)}"
         if files.parts[other] != files.parts[file]:
             in_two_splits.append(pair)
@@ -166,13 +195,17 @@ def _check_copies(images: DecodedImages, files: ImageFiles) -> None:
         )
 
 
-def _warn_of_divided_copies(images: DecodedImages, files: ImageFiles, parts: Sequence[int]) -> None:
+def _warn_of_divided_copies(
+    copies: Sequence[tuple[int, int]],
+    images: DecodedImages,
+    files: ImageFiles,
+    parts: Sequence[int],
+) -> None:
     """Warn of copies of an image in groups of different splits."""
-    first: dict[str, tuple[int, int]] = {}
     divided = []
-    for file, digest, part in zip(images.files, images.digests, parts, strict=True):
-        other, other_part = first.setdefault(digest, (file, part))
-        if part != other_part:
+    for first, row in copies:
+        if parts[first] != parts[row]:
+            other, file = int(images.files[first]), int(images.files[row])
             divided.append(f"{files.name_of(other)} = {files.name_of(file)}")
     if divided:
         warnings.warn(

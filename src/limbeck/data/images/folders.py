@@ -50,6 +50,7 @@ def image_folder(
     class_names: Sequence[str] | None = None,
     class_order: str = "natural",
     normalize: object = "data",
+    in_memory: bool | None = None,
     name: str = "images",
 ) -> Dataset:
     """Load images from one folder per class; the name of a folder is the name of its class.
@@ -72,6 +73,9 @@ def image_folder(
         class_order: Order of names: ``natural`` with ``class2`` before ``class10``, or ``text`` by
             characters, as for a teacher of a program that sorts them so, such as torchvision.
         normalize: Normalisation of the images in the models, see :meth:`Dataset.set_normalization`.
+        in_memory: Whether the decoded images stay in memory. False to read each from the disk when
+            it is needed; None for that if they would fill more than a quarter of the memory that
+            is available.
         name: Name for tables and messages.
 
     Raises:
@@ -93,6 +97,7 @@ def image_folder(
         split_seed=split_seed,
         name=name,
         normalize=normalize,
+        in_memory=in_memory,
     )
     check_flag("data.ordinal", ordinal)
     order = "grades" if ordinal else class_order

@@ -44,6 +44,7 @@ def image_table(
     task: str = "classes",
     class_order: str = "natural",
     normalize: object = "data",
+    in_memory: bool | None = None,
     name: str = "images",
 ) -> Dataset:
     """Load images that are stored within a table, with their labels.
@@ -87,6 +88,7 @@ def image_table(
         split_seed=split_seed,
         name=name,
         normalize=normalize,
+        in_memory=in_memory,
     )
     check_flag("data.ordinal", ordinal)
     kind = TASKS[check_sample_task(task, ordinal=ordinal)]
@@ -168,11 +170,9 @@ def _read_table(table: Table, root: Path, columns: _Columns) -> _Images:
     names = described if columns.kind.outputs != "values" else None
     texts = {name: _read_texts(content, name, names, columns.kind) for name in labels}
     groups = [] if columns.group is None else [*map(as_text, content.values(columns.group))]
-    where = table.file.relative_to(root) if table.file != root else Path(root.name)
-    images = [
-        ImageInTable(content, image_column, row, f"{where} row {row}")
-        for row in range(content.starts[-1])
-    ]
+    where = root.name if table.file == root else str(table.file.relative_to(root))
+    rows = range(content.starts[-1])
+    images = [ImageInTable(content, image_column, row, where) for row in rows]
     if columns.group is not None and not all(groups):
         gaps = [str(image) for image, group in zip(images, groups, strict=True) if not group]
         raise DataError(f"{root}: {columns.group} is empty in {join_some(gaps)}.")

@@ -20,9 +20,11 @@ from torch import Tensor
 
 from limbeck._base import cache
 from limbeck._base.errors import SHORTAGES, DataError, LimbeckWarning, ResourceError
+from limbeck._base.mapped_memory import MAPPED_FILES
 from limbeck._base.open_folder import OpenFolder, PlantedFileError
 from limbeck._base.progress import StageProgress
 from limbeck.data.text.library_tokenizer import BPETokenizer
+from limbeck.data.text.long_text import Segment
 from limbeck.data.text.tokenizer import Tokenizer
 from limbeck.data.text.training import train_bpe
 
@@ -33,12 +35,13 @@ HEADER_BYTES = 512
 SLOW = 1 << 23
 """Smallest size of a text, in bytes, for which progress is shown (about two seconds of work)."""
 _SAMPLE = 1 << 16
+_PART_BYTES = 1 << 24
 _LOSSY = (
     "Bits per byte need a lossless tokenizer: a byte-level one, or data.tokenizer=bytes or bpe. "
     "A tokenizer that normalises characters loses information."
 )
 Content = TypeVar("Content")
-Segments = Mapping[str, Sequence[memoryview]]
+Segments = Mapping[str, Sequence[Segment]]
 """Segments of text by split; no block crosses the boundary between two segments."""
 Write = Callable[[BinaryIO], object]
 Parse = Callable[[np.ndarray], Content]
@@ -55,9 +58,11 @@ class TokenCache:
 
     Args:
         folder: Folder of the cache; None for the default one.
+        in_memory: Whether tokens stay in memory; None to decide by their size.
     """
 
-    def __init__(self, folder: str | Path | None = None):
+    def __init__(self, folder: str | Path | None = None, *, in_memory: bool | None = None):
+        self.in_memory = in_memory
         self.folder: Path | None = None
         if folder is not None:
             self.folder = Path(folder).expanduser()
@@ -130,7 +135,7 @@ class TokenCache:
         """
         if self.folder is not None:
             try:
-                return _read_or_write(self.folder / name, write, parse)
+                return _read_or_write(self.folder / name, write, parse, self.in_memory)
             except OSError as error:
                 reason = f"{self.folder} cannot hold the tokens ({error.strerror or error})"
                 _, advice = SHORTAGES.get(error.errno or 0, ("", _OTHER_FOLDER))
@@ -149,13 +154,16 @@ def _warn(reason: str, advice: str = _OTHER_FOLDER, *, stacklevel: int) -> None:
     )
 
 
-def _read_or_write(path: Path, write: Write, parse: Parse[Content]) -> Content:
+def _read_or_write(
+    path: Path, write: Write, parse: Parse[Content], in_memory: bool | None
+) -> Content:
     def read(folder: OpenFolder) -> Content | None:
         try:
             with folder.read(path.name) as file:
                 if os.fstat(file.fileno()).st_size == 0:
                     return None
-                return parse(np.memmap(file, np.uint8, mode="c"))
+                content = MAPPED_FILES.map(file, in_memory=in_memory)
+                return parse(np.frombuffer(content, np.uint8))
         except (FileNotFoundError, PlantedFileError, DamagedError):
             return None
 
@@ -180,15 +188,15 @@ def _digest_of(segments: Segments) -> str:
     for part, pieces in segments.items():
         for piece in pieces:
             digest.update(f"{part} {len(piece)} ".encode())
-            digest.update(piece)
+            digest.update(piece.read())
     return digest.hexdigest()
 
 
-def _texts(pieces: Sequence[memoryview], advance: Callable[[int], object]) -> Iterator[str]:
+def _texts(pieces: Sequence[Segment], advance: Callable[[int], object]) -> Iterator[str]:
     """Yield the segments as text, and report the bytes read."""
     done = 0
     for piece in pieces:
-        yield str(piece, "utf-8")
+        yield piece.read().decode()
         done += len(piece)
         advance(done)
 
@@ -269,16 +277,25 @@ def _parse_blocks(content: np.ndarray, block: int) -> dict[str, Tensor]:
         raise DamagedError from None
     if len(body) != 4 * (block + 1) * (train + val + test):
         raise DamagedError
-    if _header([train, val, test], block, hashlib.sha256(body.data)) != header:
+    if _header([train, val, test], block, digest_of_map(body)) != header:
         raise DamagedError
     rows = torch.from_numpy(body.view("<i4").reshape(-1, block + 1))
     parts = rows.split([train, val, test])
     return dict(zip(("train", "val", "test"), parts, strict=True))
 
 
-def _encode(piece: memoryview, tokenizer: Tokenizer, where: str) -> np.ndarray:
+def digest_of_map(content: np.ndarray) -> "hashlib._Hash":
+    """Return the SHA-256 of bytes that may be mapped from a file, and need not stay in memory."""
+    digest = hashlib.sha256()
+    for first in range(0, len(content), _PART_BYTES):
+        digest.update(content[first : first + _PART_BYTES].data)
+        MAPPED_FILES.release()
+    return digest
+
+
+def _encode(piece: Segment, tokenizer: Tokenizer, where: str) -> np.ndarray:
     """Encode a segment, and check that the tokens cover all of its bytes."""
-    ids = tokenizer.encode(str(piece, "utf-8"))
+    ids = tokenizer.encode(piece.read().decode())
     surplus = int(tokenizer.lengths[ids].sum()) - len(piece)
     # Some tokenizers add a space before a text. It does not matter, since the first token is never
     # a label.
@@ -290,8 +307,8 @@ def _encode(piece: memoryview, tokenizer: Tokenizer, where: str) -> np.ndarray:
     return ids
 
 
-def _check_sample(piece: memoryview, tokenizer: Tokenizer, where: str) -> None:
-    sample = bytes(piece[:_SAMPLE]).decode(errors="ignore")
+def _check_sample(piece: Segment, tokenizer: Tokenizer, where: str) -> None:
+    sample = piece.read(_SAMPLE).decode(errors="ignore")
     decoded = tokenizer.decode(tokenizer.encode(sample))
     if decoded in (sample, f" {sample}"):  # see _encode
         return

@@ -27,6 +27,7 @@ def text_folders(
     test: float = 0.2,
     split_seed: int = 0,
     cache: str | Path | None = None,
+    in_memory: bool | None = None,
     name: str | None = None,
 ) -> Dataset:
     """Load texts from one folder per class; each file is a text, and a folder's name its class.
@@ -57,6 +58,7 @@ def text_folders(
         test=test,
         split_seed=split_seed,
         cache=cache,
+        in_memory=in_memory,
         name=name or absolute(folder).name,
     )
     patterns = check_patterns(pattern)
@@ -69,7 +71,7 @@ def text_folders(
             parts.append(part)
             column.add(normal_name(class_folder.name), str(file.relative_to(folder)))
     contents = read_files(files, folder)
-    texts: list[Text] = [(contents[file].decode(),) for file in files]
+    texts: list[Text] = [(contents[file].read(0, contents[file].size).decode(),) for file in files]
     targets = read_targets([column], class_names, "classes")
     ids = [file.relative_to(folder).as_posix() for file in files]
     samples = TextSamples(folder, texts, targets, parts, ids, [])

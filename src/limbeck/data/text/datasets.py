@@ -7,11 +7,13 @@ from pathlib import Path
 
 from limbeck._base.checks import check_count, did_you_mean
 from limbeck._base.errors import ConfigError
+from limbeck._base.mapped_memory import check_in_memory
 from limbeck.data.checks import SplitShares, absolute, require_folder
 from limbeck.data.dataset import Dataset, Split
 from limbeck.data.text.cache import Segments, TokenCache
 from limbeck.data.text.files import python_topics, read_folder, read_text
 from limbeck.data.text.library_tokenizer import load_tokenizer
+from limbeck.data.text.long_text import LongText
 from limbeck.data.text.segments import cut_segments
 from limbeck.data.text.tokenizer import ByteTokenizer, Tokenizer
 from limbeck.data.text.training import check_vocabulary
@@ -29,6 +31,7 @@ def text_file(
     test: float = 0.05,
     split_seed: int = 0,
     cache: str | Path | None = None,
+    in_memory: bool | None = None,
     name: str | None = None,
 ) -> Dataset:
     """Load a text in blocks of tokens; the label at each position is the next token.
@@ -47,6 +50,9 @@ def text_file(
         test: Share of the text for testing.
         split_seed: Seed of the splits.
         cache: Folder for the tokens; None for ``limbeck/tokens`` in the user's cache folder.
+        in_memory: Whether text and tokens stay in memory. False to read them from the disk when
+            they are needed; None for that if they would fill more than a quarter of the memory that
+            is available.
         name: Name for tables and messages; None for the name of the file.
 
     Returns:
@@ -68,13 +74,15 @@ def text_file(
         val=val,
         test=test,
         split_seed=split_seed,
+        in_memory=in_memory,
     )
     if path is None:
-        texts = {"train": python_topics()}
+        texts = {"train": LongText.of(python_topics())}
         return _make_dataset(texts, options, cache, name or "python-manual", "Python's manual")
     file = Path(str(path)).expanduser()  # Hydra parses a file name such as 0 as a number
     name = name or file.name.removesuffix(".gz")
-    return _make_dataset({"train": read_text(file)}, options, cache, name, str(file))
+    texts = {"train": read_text(file, in_memory=in_memory)}
+    return _make_dataset(texts, options, cache, name, str(file))
 
 
 def text_folder(
@@ -88,6 +96,7 @@ def text_folder(
     test: float = 0.05,
     split_seed: int = 0,
     cache: str | Path | None = None,
+    in_memory: bool | None = None,
     name: str | None = None,
 ) -> Dataset:
     """Load all text files below a folder as one text.
@@ -117,9 +126,10 @@ def text_folder(
         val=val,
         test=test,
         split_seed=split_seed,
+        in_memory=in_memory,
     )
     folder = require_folder(str(root))
-    texts = read_folder(folder, pattern)
+    texts = read_folder(folder, pattern, in_memory=in_memory)
     return _make_dataset(texts, options, cache, name or absolute(folder).name, str(folder))
 
 
@@ -131,6 +141,7 @@ class TextOptions(SplitShares):
         tokenizer: ``bytes``, ``bpe``, a file or folder, or a tokenizer.
         vocabulary: Largest number of entries of ``bpe``.
         block: Number T of tokens in a sample.
+        in_memory: Whether the tokens stay in memory; None to decide by their size.
 
     Raises:
         ConfigError: If a setting is out of range.
@@ -139,10 +150,12 @@ class TextOptions(SplitShares):
     tokenizer: str | Path | Tokenizer
     vocabulary: int
     block: int
+    in_memory: bool | None
 
     def __post_init__(self) -> None:
         check_count("data.block", self.block)
         self.check_shares("the text")
+        check_in_memory(self.in_memory)
         if self.tokenizer == "bpe":
             check_vocabulary(self.vocabulary)
         elif not isinstance(self.tokenizer, Tokenizer) and self.tokenizer not in TOKENIZER_NAMES:
@@ -186,7 +199,7 @@ def check_tokenizer_path(tokenizer: str | Path) -> None:
 
 
 def _make_dataset(
-    texts: Mapping[str, bytes],
+    texts: Mapping[str, LongText],
     options: TextOptions,
     cache: str | Path | None,
     name: str,
@@ -200,7 +213,8 @@ def _make_dataset(
         test=options.test,
         split_seed=options.split_seed,
     )
-    token_cache = TokenCache(None if cache is None else str(cache))
+    folder = None if cache is None else str(cache)
+    token_cache = TokenCache(folder, in_memory=options.in_memory)
     tokenizer = options.build_tokenizer(segments, token_cache)
     blocks = token_cache.blocks(segments, tokenizer, options.block, where)
     splits = {part: Split(rows[:, :-1], rows[:, 1:]) for part, rows in blocks.items()}

@@ -1,24 +1,19 @@
-"""Text files as bytes of UTF-8: plain or gzipped, a single file or a folder."""
+"""Text files in UTF-8: plain or gzipped, a single file or a folder."""
 
-import codecs
-import gzip
-import hashlib
 import os
 import warnings
-import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 
 from limbeck._base.errors import ConfigError, DataError, LimbeckWarning
-from limbeck._base.reading import decompress
-from limbeck._base.runtime.files import open_file
+from limbeck._base.mapped_memory import fits_memory
 from limbeck.data.checks import files_below, join_some, subfolders, warn_of_unused
+from limbeck.data.text.long_text import SEPARATOR, LongText, TextPart
 from limbeck.data.text.manual import read_topics
+from limbeck.data.text.reading import read_part
 
 SPLITS = ("train", "val", "test")
-SEPARATOR = b"\n\n"
-_CHUNK = 1 << 20
 
 
 def python_topics() -> bytes:
@@ -33,11 +28,12 @@ def python_topics() -> bytes:
     return SEPARATOR.join(topics[name].encode() for name in sorted(topics))
 
 
-def read_text(path: Path) -> bytes:
+def read_text(path: Path, *, in_memory: bool | None = None) -> LongText:
     """Read a text file in UTF-8, without a byte order mark.
 
     Args:
         path: Path of the file, gzipped or not, as detected from its content.
+        in_memory: Whether the text stays in memory; None to decide by its size.
 
     Raises:
         DataError: If the file is missing, damaged, empty or not text in UTF-8.
@@ -46,19 +42,29 @@ def read_text(path: Path) -> bytes:
         raise DataError(
             f"{path} is a folder. Set data=text_folder data.root={path} to read the files in it."
         )
-    content = _read(path)
-    if _is_blank(content):
+    text = LongText([read_part(path, in_memory=_stays([path], in_memory))])
+    if text.is_blank:
         raise DataError(f"{path} is empty; expected a text.")
-    return content
+    return text
 
 
-def read_folder(root: Path, pattern: str | Iterable[str]) -> dict[str, bytes]:
+def _stays(files: Iterable[Path], in_memory: bool | None) -> bool:
+    """Whether the text of files stays in memory."""
+    if in_memory is not None:
+        return in_memory
+    return fits_memory(sum(os.path.getsize(file) for file in files if os.path.isfile(file)))
+
+
+def read_folder(
+    root: Path, pattern: str | Iterable[str], *, in_memory: bool | None = None
+) -> dict[str, LongText]:
     """Read the texts of a folder by split.
 
     Args:
         root: Folder of the texts, or of the folders ``train``, ``val`` and ``test``. Hidden files
             are skipped.
         pattern: Pattern of the file names to read, such as ``*.txt``, or several.
+        in_memory: Whether the texts stay in memory; None to decide by their size.
 
     Returns:
         The text of each split that has a folder; a single ``train`` if there are no such folders.
@@ -78,12 +84,13 @@ def read_folder(root: Path, pattern: str | Iterable[str]) -> dict[str, bytes]:
     else:
         _warn_of_unused_texts(root, patterns)
     files = {part: matching_files(folder, patterns) for part, folder in folders.items()}
-    contents = read_files([file for group in files.values() for file in group], root)
+    all_files = [file for group in files.values() for file in group]
+    contents = read_files(all_files, root, in_memory=_stays(all_files, in_memory))
     _check_copies(files, contents)
     texts = {}
     for part, group in files.items():
-        texts[part] = SEPARATOR.join(contents[file] for file in group if contents[file])
-        if _is_blank(texts[part]):
+        texts[part] = LongText([contents[file] for file in group])
+        if texts[part].is_blank:
             raise DataError(f"{folders[part]} contains only empty files; expected texts.")
     return texts
 
@@ -101,55 +108,6 @@ def check_patterns(pattern: str | Iterable[str]) -> list[str]:
             "list of patterns."
         )
     return patterns
-
-
-def _is_blank(content: bytes) -> bool:
-    return not content or content.isspace()
-
-
-def _read(path: Path) -> bytes:
-    try:
-        if os.path.exists(path) and not os.path.isfile(path):
-            raise DataError(f"{path} is neither a file nor a folder; expected a text.")
-        with open_file(path) as file:
-            content = file.read()
-        if content[:2] == b"\x1f\x8b":
-            content = decompress(content)
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise DataError(f"{path} is damaged ({error}). Download it again.") from None
-    except ValueError as error:
-        raise DataError(f"{path}: {error}.") from None
-    except OSError as error:
-        raise DataError(f"{path} cannot be read ({error.strerror}).") from None
-    _check_utf8(content, path)
-    return content.removeprefix(codecs.BOM_UTF8)
-
-
-def _check_utf8(content: bytes, path: Path) -> None:
-    """Check that the bytes are valid UTF-8 without NUL characters."""
-    if content[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
-        raise DataError(
-            f"{path} is text in UTF-16; expected UTF-8. Convert it: iconv -f UTF-16 -t UTF-8 "
-            "FILE > NEW."
-        )
-    if (offset := content.find(0)) >= 0:
-        raise DataError(
-            f"{path} is not text: byte {offset:,} is 0, as in binary files. Choose a text file in "
-            "UTF-8."
-        )
-    decoder = codecs.getincrementaldecoder("utf-8")()
-    for first in range(0, len(content) + 1, _CHUNK):
-        part = content[first : first + _CHUNK]
-        pending = len(decoder.getstate()[0])
-        try:
-            decoder.decode(part, final=first + _CHUNK > len(content))
-        except UnicodeDecodeError as error:
-            offset = first - pending + error.start
-            raise DataError(
-                f"{path} is not text in UTF-8: byte {offset:,} is 0x{content[offset]:02x} "
-                f"({error.reason}). If it is text in another encoding, convert it: "
-                "iconv -f LATIN1 -t UTF-8 FILE > NEW."
-            ) from None
 
 
 def _split_folders(root: Path) -> dict[str, Path] | None:
@@ -196,21 +154,24 @@ def matching_files(folder: Path, patterns: Sequence[str]) -> list[Path]:
     return matching
 
 
-def read_files(files: Sequence[Path], root: Path) -> dict[Path, bytes]:
+def read_files(
+    files: Sequence[Path], root: Path, *, in_memory: bool = True
+) -> dict[Path, TextPart]:
     """Read text files in UTF-8, gzipped or not.
 
     Args:
         files: Paths of the files.
         root: Folder of all files, for messages.
+        in_memory: Whether the texts stay in memory.
 
     Raises:
         DataError: If files cannot be read; each is named.
     """
-    contents: dict[Path, bytes] = {}
+    contents: dict[Path, TextPart] = {}
     problems: list[str] = []
     for file in files:
         try:
-            contents[file] = _read(file)
+            contents[file] = read_part(file, in_memory=in_memory)
         except DataError as error:
             problems.append(str(error).rstrip("."))
     if problems:
@@ -221,16 +182,15 @@ def read_files(files: Sequence[Path], root: Path) -> dict[Path, bytes]:
     return contents
 
 
-def _check_copies(files: Mapping[str, Sequence[Path]], contents: Mapping[Path, bytes]) -> None:
+def _check_copies(files: Mapping[str, Sequence[Path]], contents: Mapping[Path, TextPart]) -> None:
     """Check that no text is in two given splits, and warn of copies that may be cut apart."""
     first: dict[bytes, tuple[str, Path]] = {}
     in_two_splits, in_training = [], []
     for part, group in files.items():
         for file in group:
-            if _is_blank(contents[file]):
+            if contents[file].is_blank:
                 continue
-            digest = hashlib.sha256(contents[file]).digest()
-            other_part, other_file = first.setdefault(digest, (part, file))
+            other_part, other_file = first.setdefault(contents[file].digest, (part, file))
             if other_part != part:
                 in_two_splits.append(f"{file} = {other_file}")
             elif other_file != file and part == "train":

@@ -21,6 +21,7 @@ from limbeck.data.text.cache import (
     SLOW,
     DamagedError,
     TokenCache,
+    digest_of_map,
     parse_tokenizer,
     write_tokenizer,
 )
@@ -145,7 +146,7 @@ def _parse(content: np.ndarray, length: int) -> TokenRows:
         raise DamagedError from None
     if len(body) != 4 * length * (train + val + test):
         raise DamagedError
-    if _header([train, val, test], length, cut, hashlib.sha256(body.data)) != header:
+    if _header([train, val, test], length, cut, digest_of_map(body)) != header:
         raise DamagedError
     parts = torch.from_numpy(body.view("<i4").reshape(-1, length)).split([train, val, test])
     return TokenRows(dict(zip(("train", "val", "test"), parts, strict=True)), cut)

@@ -12,6 +12,7 @@ import numpy as np
 
 from limbeck._base.checks import check_count
 from limbeck._base.errors import ConfigError, DataError, LimbeckWarning
+from limbeck._base.mapped_memory import check_in_memory
 from limbeck.data.checks import SplitShares, join_some
 from limbeck.data.dataset import Dataset, Split
 from limbeck.data.parts import PARTS, TRAIN, VAL, check_labels, cut_parts, number_groups
@@ -61,6 +62,7 @@ class TextSampleOptions(SplitShares):
         vocabulary: Largest number of entries of ``bpe``.
         length: Largest number of tokens of a text.
         cache: Folder for the tokens; None for that in the user's cache folder.
+        in_memory: Whether the tokens stay in memory; None to decide by their size.
         name: Name of the dataset.
 
     Raises:
@@ -71,10 +73,12 @@ class TextSampleOptions(SplitShares):
     vocabulary: int
     length: int
     cache: str | Path | None
+    in_memory: bool | None
     name: str
 
     def __post_init__(self) -> None:
         self.check_shares("the texts")
+        check_in_memory(self.in_memory)
         if check_count("data.length", self.length) > MAX_LENGTH:
             raise ConfigError(f"data.length={self.length} should be at most {MAX_LENGTH:,}.")
         if self.tokenizer == "bpe":
@@ -127,7 +131,8 @@ def build_text_dataset(samples: TextSamples, options: TextSampleOptions) -> Data
         for name, part in sorted(PARTS.items(), key=lambda item: -item[1])
     }
     texts = {name: [samples.texts[row] for row in rows] for name, rows in rows_of.items()}
-    cache = TokenCache(None if options.cache is None else str(options.cache))
+    folder = None if options.cache is None else str(options.cache)
+    cache = TokenCache(folder, in_memory=options.in_memory)
     tokenizer = options.build_tokenizer(texts["train"], cache)
     tokens = load_or_encode(texts, tokenizer, options.length, cache)
     if tokens.cut:

@@ -4,19 +4,25 @@ from collections.abc import Mapping
 from itertools import pairwise
 
 from limbeck.data.randomness import split_position
+from limbeck.data.text.long_text import LongText, Segment
 
-MAX_SEGMENTS = 100
+SEGMENTS = 100
+MAX_SEGMENT_BYTES = 4 << 20
+"""Number of segments of a text, unless it is short, and largest size of one: a text of more than
+400 MiB has more segments, since a whole one is in memory while it is tokenised."""
 BYTES_PER_POSITION = 8
 """Smallest number of bytes in a segment per position of a block, so that a segment yields 8 blocks
 of bytes, or about 2 blocks of longer tokens."""
+MAX_CONTINUATION = 3
+"""Largest number of bytes of a character of UTF-8 after the first one."""
 
 
 def cut_segments(
-    texts: Mapping[str, bytes], *, block: int, val: float, test: float, split_seed: int
-) -> dict[str, list[memoryview]]:
+    texts: Mapping[str, LongText], *, block: int, val: float, test: float, split_seed: int
+) -> dict[str, list[Segment]]:
     """Cut each text into segments of equal length and assign them to the splits.
 
-    A text yields 100 segments, fewer if it is short.
+    A text yields 100 segments, fewer if it is short, and more if they would have more than 4 MiB.
 
     Args:
         texts: Text of each split in UTF-8: ``train``, and ``val`` and ``test`` unless they are
@@ -27,7 +33,7 @@ def cut_segments(
         split_seed: Seed of the splits.
 
     Returns:
-        Segments of ``train``, ``val`` and ``test``, in the order of the text. No bytes are copied.
+        Segments of ``train``, ``val`` and ``test``, in the order of the text.
     """
     shares = {"test": test, "val": val}
     missing = [part for part in shares if part not in texts]
@@ -48,16 +54,19 @@ def cut_segments(
     return {part: segments[part] for part in ("train", "val", "test")}
 
 
-def _cut(text: bytes, block: int, minimum: int) -> list[memoryview]:
+def _cut(text: LongText, block: int, minimum: int) -> list[Segment]:
     """Cut a text into at least ``minimum`` segments of equal length, to within a character."""
-    count = max(minimum, min(MAX_SEGMENTS, len(text) // (BYTES_PER_POSITION * block)))
+    usual = min(SEGMENTS, len(text) // (BYTES_PER_POSITION * block))
+    count = max(minimum, usual, -(-len(text) // MAX_SEGMENT_BYTES))
     bounds = [_next_character(text, number * len(text) // count) for number in range(count + 1)]
-    view = memoryview(text)
-    return [view[first:last] for first, last in pairwise(bounds)]
+    return [Segment(text, first, last) for first, last in pairwise(bounds)]
 
 
-def _next_character(text: bytes, position: int) -> int:
+def _next_character(text: LongText, position: int) -> int:
     """Return the offset of the next character, skipping continuation bytes of UTF-8."""
-    while position < len(text) and text[position] & 0xC0 == 0x80:
+    following = text.read(position, position + MAX_CONTINUATION)
+    for byte in following:
+        if byte & 0xC0 != 0x80:
+            break
         position += 1
     return position

@@ -42,6 +42,7 @@ def sentences(
     test: float = 0.2,
     split_seed: int = 0,
     cache: str | Path | None = None,
+    in_memory: bool | None = None,
     name: str | None = None,
 ) -> Dataset:
     """Load texts for embeddings, which need no labels.
@@ -68,6 +69,9 @@ def sentences(
         test: Share of the texts for testing.
         split_seed: Seed of the splits.
         cache: Folder for the tokens; None for ``limbeck/tokens`` in the user's cache folder.
+        in_memory: Whether the tokens stay in memory. False to read them from the disk when they are
+            needed; None for that if they would fill more than a quarter of the memory that is
+            available.
         name: Name for tables and messages; None for the name of the file or folder.
 
     Returns:
@@ -89,6 +93,7 @@ def sentences(
         test=test,
         split_seed=split_seed,
         cache=cache,
+        in_memory=in_memory,
         name=name or absolute(root).name,
     )
     roles = {"label": label, "split": split, "group": group}
@@ -130,7 +135,7 @@ def _add_lines(rows: _Rows, file: Path, columns: dict[str, str]) -> None:
             f"data.{role}=null."
         )
     try:
-        lines = read_text(file).decode().splitlines()
+        lines = read_text(file, in_memory=True).read().decode().splitlines()
     except UnicodeDecodeError as error:
         raise DataError(f"{file} is not text in UTF-8 (byte {error.start}).") from None
     for number, line in enumerate(lines, 1):

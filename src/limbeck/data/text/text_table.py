@@ -49,6 +49,7 @@ def text_csv(
     test: float = 0.2,
     split_seed: int = 0,
     cache: str | Path | None = None,
+    in_memory: bool | None = None,
     name: str | None = None,
 ) -> Dataset:
     """Load texts from a table, with a class, several labels or values to predict each.
@@ -84,6 +85,9 @@ def text_csv(
         test: Share of the texts for testing.
         split_seed: Seed of the splits.
         cache: Folder for the tokens; None for ``limbeck/tokens`` in the user's cache folder.
+        in_memory: Whether the tokens stay in memory. False to read them from the disk when they are
+            needed; None for that if they would fill more than a quarter of the memory that is
+            available.
         name: Name for tables and messages; None for the name of the file or folder.
 
     Returns:
@@ -109,6 +113,7 @@ def text_csv(
         test=test,
         split_seed=split_seed,
         cache=cache,
+        in_memory=in_memory,
         name=name or (root.name if path is None else absolute(root).name),
     )
     texts = [text] if isinstance(text, str) else list(map(str, text))
