@@ -287,6 +287,16 @@ def test_a_cohort_that_is_too_large_is_split(data, monkeypatch, room, sizes):
     assert sorted(pairs) == [(f"a{i}", seed) for i in range(5) for seed in range(3)]
 
 
+@pytest.mark.parametrize(
+    ("limit", "sizes"), [(99, [15]), (7, [3, 6, 6]), (3, [3] * 5), (2, [1, 2] * 5), (1, [1] * 15)]
+)
+def test_the_launcher_limits_the_students_of_a_cohort(data, tmp_path, limit, sizes):
+    arms = {f"a{i}": Arm(objective=Objective(temperature=1 + i)) for i in range(5)}
+    launcher = {"name": "ray", "students": limit}
+    cohorts = study(data, tmp_path / "run", arms, seeds=3, launcher=launcher).cohorts()
+    assert [len(cohort.arms) * len(cohort.seeds) for cohort in cohorts] == sizes
+
+
 def test_splitting_a_cohort_changes_no_student(data, tmp_path, monkeypatch):
     arms = {f"t{t}": Arm(objective=Objective(temperature=t)) for t in (1, 2, 4, 8)} | {
         "hard": Arm(objective=HARD)

@@ -51,6 +51,7 @@ def plan_cohorts(
     batch_size: int = 1,
     *,
     together: bool = True,
+    limit: int | None = None,
 ) -> list[CohortPlan]:
     """Split a study into cohorts.
 
@@ -63,6 +64,7 @@ def plan_cohorts(
         data: Dataset of the study.
         batch_size: Batch size of every student.
         together: Whether students that can be stacked are trained at once.
+        limit: Maximum number of students of a cohort; None for as many as memory allows.
     """
     groups: list[tuple[list[ArmPlan], list[int]]] = []
     remaining = list(plans)
@@ -70,6 +72,7 @@ def plan_cohorts(
         group = _stackable_with(remaining[0], remaining)
         remaining = [plan for plan in remaining if plan not in group]
         max_students = _max_students(group, seeds, data, batch_size) if together else 1
+        max_students = min(max_students, limit or max_students)
         if max_students >= len(seeds):
             parts = _split_evenly(group, max_students // len(seeds))
             groups += [(part, list(seeds)) for part in parts]

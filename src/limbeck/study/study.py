@@ -36,6 +36,7 @@ from limbeck.study.checks import (
 )
 from limbeck.study.choice import choose_on_validation
 from limbeck.study.cluster.choice import make_engine
+from limbeck.study.cluster.launcher import Launcher
 from limbeck.study.cohorts import CohortPlan, plan_cohorts
 from limbeck.study.embeddings import with_dimensions
 from limbeck.study.examination import examine_study, examine_teacher
@@ -164,6 +165,7 @@ class Study:
             self.data,
             self.schedule.batch_size,
             together=self._engine.trains_cohorts,
+            limit=Launcher.of(self.options.launcher).students,
         )
 
     def size(self) -> str:

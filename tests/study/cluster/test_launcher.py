@@ -27,6 +27,7 @@ def test_names_groups_and_nothing_are_accepted():
         ({"name": "ray", "gpus": "a"}, r"launcher\.gpus='a' should be a whole number"),
         ({"name": "ray", "gpus": float("nan")}, r"launcher\.gpus=nan should be a whole number"),
         ({"name": "ray", "retries": -1}, r"launcher\.retries=-1 should be a whole number"),
+        ({"name": "ray", "students": 0}, r"launcher\.students=0 should be"),
         ({"name": "ray", "address": 5}, r"launcher\.address=5 should be a string"),
         ({"name": "ray", "address": "ray://h:10001"}, r"has to run on a machine of the cluster"),
     ],

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Self
 
-from limbeck._base.checks import did_you_mean
+from limbeck._base.checks import check_count, did_you_mean
 from limbeck._base.errors import ConfigError
 
 KINDS = ("local", "ray")
@@ -21,6 +21,9 @@ class Launcher:
         cpus: Number of CPU cores of each training.
         gpus: Number of GPUs of each training, such as 1, or 0.25 for four trainings on a GPU.
         retries: Maximum number of times that a training starts again after its machine was lost.
+        students: Maximum number of students of a cohort, so that there are enough cohorts for all
+            machines; None for as many as fit into memory. The seeds of an arm stay together where
+            they can.
 
     Raises:
         ConfigError: If a value is out of range.
@@ -31,6 +34,7 @@ class Launcher:
     cpus: float = 1.0
     gpus: float = 0.0
     retries: int = 3
+    students: int | None = None
 
     def __post_init__(self) -> None:
         if self.name not in KINDS:
@@ -53,6 +57,8 @@ class Launcher:
             raise ConfigError(
                 f"launcher.retries={self.retries!r} should be a whole number, at least 0."
             )
+        if self.students is not None:
+            check_count("launcher.students", self.students)
 
     @classmethod
     def of(cls, settings: "Launcher | Mapping[str, Any] | str | None") -> Self:
