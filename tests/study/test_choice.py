@@ -56,12 +56,25 @@ def test_the_rate_with_the_fewest_validation_errors_is_compared(data, tmp_path, 
     assert [(c.arm, c.control) for c in summary.comparisons] == [("soft-0.01", "hard-0.01")]
     assert summary.failed == ()  # a rate that diverges is no failure of the choice
     assert not any("differ in" in warning for warning in summary.warnings)
+    assert not any("at the edge" in warning for warning in summary.warnings)
     names = {file.split("/")[1] for file in np.load(out / "predictions.npz").files if "/" in file}
     assert names == set(expected)
     sentence = "The validation split chose hard-0.01 among 3, soft-0.01 among 3"
     assert any(sentence in entry.text for entry in headlines(summary))
     page = (out / "report.html").read_text(encoding="utf-8")
     assert sentence in page
+
+
+def test_a_chosen_value_at_the_edge_of_those_that_were_tried_is_named(data, tmp_path):
+    summary = study_of(data, tmp_path / "run", arms_of((1e-6, 1e-5, 0.01)), epochs=4).run()
+    assert [arm.name for arm in summary.arms] == ["hard-0.01", "soft-0.01"]
+    warning = next(warning for warning in summary.warnings if "at the edge" in warning)
+    assert "'hard-0.01' (optimizer.lr=0.01, the largest), 'soft-0.01' (optimizer.lr" in warning
+
+
+def test_one_of_two_values_is_always_at_the_edge(data, tmp_path):
+    summary = study_of(data, tmp_path / "run", arms_of((1e-5, 0.01)), epochs=4).run()
+    assert not any("at the edge" in warning for warning in summary.warnings)
 
 
 def test_a_resumed_run_chooses_the_same_arms(data, tmp_path):

@@ -264,6 +264,8 @@ class ArmPlan:
         control: Names of the arms to compare with; empty to choose a control automatically.
         choice: Group of arms of which validation chooses one; None for no choice.
         candidates: Number of arms among which validation chose this one; None for no choice.
+        edge: Settings whose largest or smallest value validation chose, such as
+            ``optimizer.lr=0.01, the largest``; None for none.
     """
 
     name: str
@@ -276,6 +278,7 @@ class ArmPlan:
     control: tuple[str, ...]
     choice: str | None = None
     candidates: int | None = None
+    edge: str | None = None
 
     @property
     def is_control(self) -> bool:

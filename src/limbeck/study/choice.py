@@ -3,7 +3,7 @@
 import math
 import statistics
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 from torch import nn
 
@@ -42,7 +42,10 @@ def choose_on_validation(
     new_names: dict[str, str] = {}
     for group in groups.values():
         best = min(group, key=lambda plan: _validation(plan, students, splits, len(group)))
-        best_arms[best.name] = replace(best, candidates=len(group) if best.choice else None)
+        if best.choice:
+            best_arms[best.name] = replace(best, candidates=len(group), edge=_edge(best, group))
+        else:
+            best_arms[best.name] = best
         new_names |= {plan.name: best.name for plan in group}
     remaining = []
     for plan in plans:
@@ -51,6 +54,36 @@ def choose_on_validation(
             remaining.append(replace(best_arms[plan.name], control=tuple(controls)))
     loaders = {key: load for key, load in students.items() if key[0] in best_arms}
     return remaining, loaders
+
+
+def _edge(best: ArmPlan, group: Sequence[ArmPlan]) -> str | None:
+    """Describe the settings of which the best arm has the largest or smallest value of a group.
+
+    Settings with two values are left out: one of them is always at the edge.
+    """
+    settings = {plan.name: _numbers(plan) for plan in group}
+    edges = []
+    for key, value in settings[best.name].items():
+        values = {numbers[key] for numbers in settings.values() if key in numbers}
+        if len(values) > 2 and value in (min(values), max(values)):
+            edges.append(
+                f"{key}={value:g}, the {'smallest' if value == min(values) else 'largest'}"
+            )
+    return " and ".join(edges) or None
+
+
+def _numbers(plan: ArmPlan) -> dict[str, float]:
+    """Return the settings of an arm that are numbers; of a control, those of its optimizer."""
+    parts = {"optimizer": asdict(plan.optimizer)}
+    if not plan.is_control:
+        parts["objective"] = asdict(plan.objective)
+    numbers = {
+        f"{part}.{name}": float(value)
+        for part, settings in parts.items()
+        for name, value in settings.items()
+        if isinstance(value, (int, float)) and not isinstance(value, bool)
+    }
+    return {**numbers, "epochs": float(plan.epochs)}
 
 
 def _validation(

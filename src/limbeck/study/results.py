@@ -132,7 +132,7 @@ def summarize(
     )
     if isinstance(scores, ClassifierScores) and arms:
         summary = replace(summary, abstention=find_abstention(summary, scores))
-    warnings = list(facts.warnings)
+    warnings = [*facts.warnings, *_edges(plans)]
     if facts.margin is not None:
         margin = margin_of_study(facts.margin, summary, MEASURES[measure])
         if margin is None:
@@ -142,6 +142,17 @@ def summarize(
         else:
             summary = _decide_within_margin(summary, margin, scores)
     return replace(summary, warnings=(*study_warnings(summary), *warnings))
+
+
+def _edges(plans: Sequence[ArmPlan]) -> list[str]:
+    """Warn of values that validation chose at the edge of those that were tried."""
+    edges = [f"'{plan.name}' ({plan.edge})" for plan in plans if plan.edge]
+    if not edges:
+        return []
+    return [
+        f"Validation chose a value at the edge of those that were tried for {', '.join(edges)}. "
+        "Try values beyond it."
+    ]
 
 
 def _decide_within_margin(summary: Summary, margin: float, scores: StudyScores) -> Summary:
