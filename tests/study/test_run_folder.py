@@ -30,6 +30,7 @@ from limbeck.data import Shift
 from limbeck.models import MLP
 from limbeck.study import run_folder
 from limbeck.study.engine import Engine
+from limbeck.study.options import RunOptions
 
 
 def test_a_diverging_study_fails_with_the_reason(data, tmp_path):
@@ -158,7 +159,7 @@ def test_a_run_is_not_resumed_with_another_teacher(data, tmp_path, monkeypatch):
 def test_the_temporary_folder_of_another_process_is_swept_and_goes_with_it(tmp_path):
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "config.yaml").touch()
-    run = run_folder.TemporaryRunFolder(tmp_path / "run", resume=True)
+    run = run_folder.TemporaryRunFolder(tmp_path / "run", RunOptions(resume=True))
     parent = run.path.parent
     assert run.config.is_file()
     assert (parent / ".lock").is_file()  # by which later processes recognise one that was killed

@@ -40,7 +40,7 @@ from limbeck.training.options import TrainerOptions
         ({"deterministic": "maybe"}, "Choose true, false or warn"),
         ({"benchmark": "x"}, "benchmark='x' should be true or false"),
         ({"sync_batchnorm": 1}, "sync_batchnorm=1 should be true or false"),
-        ({"strategy": "fsdp"}, r"strategy='fsdp' is not supported"),
+        ({"strategy": "deepspeed"}, r"strategy='deepspeed' is not supported"),
         ({"strategy": "ddp_spawn", "devices": 2}, r"for 2.devices.*trainer\.strategy=ddp"),
     ],
     ids=str,

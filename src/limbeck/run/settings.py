@@ -20,6 +20,8 @@ REMOVED: dict[str, Any] = {}
 """Defaults of settings that earlier versions had, such as ``{"objective.alpha": 0.5}``."""
 MEANINGLESS = ("out", "overwrite", "launcher")
 """Settings, or groups of them, that do not affect the results."""
+MEANINGLESS_KEYS = ("trainer.devices", "trainer.num_nodes")
+"""Settings within groups that do not affect the results, up to rounding."""
 MAX_DEPTH = 50
 """Largest depth of groups of settings."""
 MAX_CHANGES = 5
@@ -131,7 +133,7 @@ def changed_settings(
     changes = [
         f"{path}: {_show(old)} in the run, {_show(new)} now"
         for path, old, new in _differences(first, second, "", defaults)
-        if path.partition(".")[0] not in MEANINGLESS
+        if path.partition(".")[0] not in MEANINGLESS and path not in MEANINGLESS_KEYS
     ]
     orders = [list(part["arms"]) for part in (first, second) if isinstance(part.get("arms"), dict)]
     if not changes and len(orders) == 2 and orders[0] != orders[1]:  # the results are listed in it

@@ -20,10 +20,17 @@ from limbeck.study.teacher_form import check_tokens
 from limbeck.teacher.checks import probe
 from limbeck.teacher.signal import LiveTeacher
 from limbeck.training.features import check_features
+from limbeck.training.options import TrainerOptions
+from limbeck.training.sharding import check_model
 
 
-def check_student(plan: ArmPlan, data: Dataset) -> None:
-    """Check that the student of an arm fits the dataset.
+def check_student(plan: ArmPlan, data: Dataset, trainer: Mapping[str, Any]) -> None:
+    """Check that the student of an arm fits the dataset and the strategy of the training.
+
+    Args:
+        plan: Arm with all defaults filled in.
+        data: Dataset of the study.
+        trainer: Settings of the group ``trainer``.
 
     Raises:
         ConfigError: If the student does not fit, or its builder returns the same module each time.
@@ -36,6 +43,8 @@ def check_student(plan: ArmPlan, data: Dataset) -> None:
             f"arms.{plan.name}: the student's builder returns the same module each time. It should "
             "build a new one, as in student=lambda: MyNet()."
         )
+    if TrainerOptions.of(trainer).is_sharded:
+        check_model(first, f"arms.{plan.name}: the student")
     try:
         check_tokens(first, data, f"arms.{plan.name}.student")
         outputs = probe(first, data.blank(1), data.answer_shape, where=f"arms.{plan.name}.student")

@@ -194,8 +194,13 @@ class Engine:
 
     @property
     def trains_cohorts(self) -> bool:
-        """Whether students are trained together; not with float16, whose loss scale they share."""
-        return getattr(self.precision, "scaler", None) is None
+        """Whether students are trained together.
+
+        They are not with float16, whose loss scale they share, and not if each process holds a
+        share of the weights.
+        """
+        has_scale = getattr(self.precision, "scaler", None) is not None
+        return not has_scale and not TrainerOptions.of(self.options).is_sharded
 
     @property
     def precision(self) -> Precision:

@@ -24,6 +24,7 @@ from limbeck.store.settings import StoreSettings
 from limbeck.study.options import RunOptions, Schedule
 from limbeck.study.saved_models import record_models_of_earlier_version
 from limbeck.teacher.answer_files.read import Answers
+from limbeck.training.cohort.shards import SUFFIX, remove_shards
 from limbeck.training.optimizer import Optimizer
 
 
@@ -34,16 +35,26 @@ class TemporaryRunFolder(RunFolder):
 
     Args:
         original: Run folder of the first process.
-        resume: Whether the run is resumed, so that its files are copied.
+        options: Options of the run. If it is resumed, its files are copied.
+
+    Raises:
+        ConfigError: If a run that is resumed on several machines is not on this one.
     """
 
-    def __init__(self, original: Path, *, resume: bool):
+    def __init__(self, original: Path, options: RunOptions):
+        is_there = original.is_dir()
+        if options.resume and not is_there and options.trainer.get("num_nodes", 1) != 1:
+            raise ConfigError(
+                f"{original} is not on this machine. To resume a run on several machines, put its "
+                "folder on a disk that they share (out=DIR)."
+            )
         self._stack = ExitStack()
         super().__init__(self._stack.enter_context(scratch_folder()) / "run")
         weakref.finalize(self, self._stack.close)
-        if resume and original.is_dir():
-            unfinished = shutil.ignore_patterns(".*")  # temporary files of writes in progress
-            shutil.copytree(original, self.path, ignore=unfinished)
+        if options.resume and is_there:
+            # temporary files of writes in progress; checkpoints are read where they are
+            unneeded = shutil.ignore_patterns(".*", "*.ckpt", f"*{SUFFIX}")
+            shutil.copytree(original, self.path, ignore=unneeded)
 
 
 @contextmanager
@@ -150,6 +161,9 @@ def remove_checkpoints(run: RunFolder) -> None:
         # a link may lead to files of others
         if run.follow_links or run.holds(file.parent):
             file.unlink()
+    for folder in run.checkpoints.glob(f"*/*{SUFFIX}"):
+        if run.follow_links or run.holds(folder.parent):
+            remove_shards(folder)
     for folder in [*run.checkpoints.glob("*"), run.checkpoints]:
         if folder.is_dir() and not folder.is_symlink() and not any(folder.iterdir()):
             folder.rmdir()

@@ -130,7 +130,7 @@ class Study:
             self.rank, self.processes = process_of(dict(self.options.trainer))
         self.run_folder = RunFolder(out, follow_links=self.options.follow_links)
         if self.rank > 0:
-            self.run_folder = TemporaryRunFolder(Path(out), resume=self.options.resume)
+            self.run_folder = TemporaryRunFolder(Path(out), self.options)
         self.progress = StageProgress(enabled=self.options.progress and self.rank == 0)
         self._engine = make_engine(self.options, self.run_folder, self.progress)
         check_splits(self.options.splits, self.seeds, self.plans, data)
@@ -198,7 +198,7 @@ class Study:
         check_records(self.plans, self.data, self.options)
         for plan in self.plans:
             check_source(plan, self.data)
-            check_student(plan, self.data)
+            check_student(plan, self.data, self.options.trainer)
             check_transfer(plan, self.data, self._available_pool(plan))
         check_summary(self.options.name, self.plans, self.data)
         if self._teacher is not None:

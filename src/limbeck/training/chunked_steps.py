@@ -88,9 +88,9 @@ def _targets(signal: TeacherSignal, batch: Batch) -> Callable[[slice], Targets]:
     layer = last_layer(model)
     if isinstance(signal, LiveTeacher) and isinstance(model, HasLastLayer) and layer is not None:
         signal.prepare(batch.x.device)
-        weight, bias = last_layer(model) or layer  # after a move to the device
         with torch.no_grad():
             hidden = model.hidden(batch.x[0]).flatten(0, 1)
+        weight, bias = last_layer(model) or layer  # on the device, and whole if it is sharded
         return lambda part: F.linear(hidden[part], weight, bias).detach()[None]
     sample = None if batch.sample is None else batch.sample[0]
     view = None if batch.view is None else batch.view[0]

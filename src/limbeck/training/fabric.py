@@ -13,10 +13,12 @@ from lightning_fabric.plugins import MixedPrecision
 from lightning_fabric.plugins.environments import LightningEnvironment
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from torch import nn
+from torch.distributed import is_torchelastic_launched
 from torch.utils.data import DataLoader
 
 from limbeck._base.errors import ConfigError
 from limbeck.training.options import TrainerOptions
+from limbeck.training.sharded_strategy import ShardedStrategy
 
 MIN_PROCESSES = 2
 """Number of processes that are allowed on any machine, to try out a distributed training."""
@@ -50,15 +52,18 @@ def make_fabric(
         "accelerator": options.accelerator,
         "devices": options.devices,
         "num_nodes": options.num_nodes,
-        "strategy": options.strategy,
+        "strategy": "ddp" if options.is_sharded else options.strategy,
         "loggers": list(loggers),
     }
     try:
         fabric = Fabric(**settings, precision=options.precision)  # type: ignore[arg-type]
         precision = fabric.strategy.precision
         if isinstance(precision, MixedPrecision):
-            autocast = Autocast(precision.precision, fabric.device.type)  # type: ignore[arg-type]
-            fabric = Fabric(**settings, plugins=autocast)
+            precision = Autocast(precision.precision, fabric.device.type)  # type: ignore[arg-type]
+        if options.is_sharded:
+            settings["strategy"] = ShardedStrategy(fabric.world_size)
+        if options.is_sharded or isinstance(precision, Autocast):
+            fabric = Fabric(**settings, plugins=precision)
     except (
         ValueError,
         TypeError,
@@ -82,11 +87,19 @@ def _check_precision(options: TrainerOptions, fabric: Fabric) -> None:
             f"trainer.precision={options.precision} needs a GPU. Use bf16-mixed or 32-true on a "
             "CPU."
         )
+    if options.is_sharded and getattr(fabric.strategy.precision, "scaler", None) is not None:
+        raise ConfigError(
+            f"trainer.precision={options.precision} has a loss scale, which trainer.strategy=fsdp "
+            "does not support. Use bf16-mixed."
+        )
 
 
 def _check_processes(options: TrainerOptions, fabric: Fabric) -> None:
     """Refuse more processes than cores, and machines that no launcher has connected."""
-    processes, cores = fabric.world_size // options.num_nodes, os.cpu_count() or 1
+    processes, cores = getattr(fabric.strategy, "num_processes", 1), os.cpu_count() or 1
+    if is_torchelastic_launched():
+        _check_torchrun(options, processes)
+        return
     if fabric.device.type == "cpu" and processes > max(cores, MIN_PROCESSES):
         raise ConfigError(
             f"trainer.devices={options.devices} would start {processes} processes, but this "
@@ -103,6 +116,25 @@ def _check_processes(options: TrainerOptions, fabric: Fabric) -> None:
         )
 
 
+def _check_torchrun(options: TrainerOptions, processes: int) -> None:
+    """Check that torchrun has started as many processes as the options say.
+
+    Args:
+        options: Options of the group ``trainer``.
+        processes: Number of processes per machine by the options.
+    """
+    per_node, total = (int(os.environ[name]) for name in ("LOCAL_WORLD_SIZE", "WORLD_SIZE"))
+    if processes == per_node and processes * options.num_nodes == total:
+        return
+    nodes = total // per_node
+    raise ConfigError(
+        f"torchrun has started {total} processes (WORLD_SIZE), {per_node} of them on this machine, "
+        f"but trainer.devices={options.devices} and trainer.num_nodes={options.num_nodes} ask for "
+        f"{processes * options.num_nodes}. Use trainer.devices={per_node} "
+        f"trainer.num_nodes={nodes}, or change --nproc-per-node and --nnodes."
+    )
+
+
 def process_of(options: Mapping[str, Any] | None = None) -> tuple[int, int]:
     """Rank of this process and number of processes; 0 and 1 for a single process.
 
@@ -111,22 +143,6 @@ def process_of(options: Mapping[str, Any] | None = None) -> tuple[int, int]:
     """
     fabric = make_fabric(options)
     return fabric.global_rank, fabric.world_size
-
-
-def launch(fabric: Fabric) -> None:
-    """Start the other processes of a training, unless they are running already.
-
-    Raises:
-        ConfigError: If the strategy would fork this process.
-    """
-    try:
-        fabric.launch()
-    except TypeError:
-        raise ConfigError(
-            f"trainer: the strategy forks this process for {fabric.world_size} devices, but each "
-            "process has to run the whole command. Use trainer.strategy=ddp in a script, or "
-            "trainer.devices=1 in a notebook."
-        ) from None
 
 
 def share_loader(loader: Any, fabric: Fabric) -> Any:

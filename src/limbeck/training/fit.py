@@ -1,7 +1,6 @@
 """Training and distillation in one call, with your own models and loaders."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,26 +9,23 @@ import torch
 from torch import Tensor, nn
 
 from limbeck._base.checks import check_count
-from limbeck._base.errors import ConfigError, DataError, DivergedError, TeacherError
+from limbeck._base.errors import ConfigError
 from limbeck._base.progress import Advance, StageProgress
 from limbeck.data.batch_forms import BatchNames, Key, Names
-from limbeck.data.batch_reader import BatchReader
-from limbeck.data.batches import own_inputs
-from limbeck.data.inputs import tensors_of
-from limbeck.data.loaders import dtype_fault, find_fault
 from limbeck.losses import TASKS, Feature, Objective
 from limbeck.losses.tasks import check_task
-from limbeck.models.output import without_wrapper
 from limbeck.teacher.adapt import TeacherModels
 from limbeck.teacher.answer_files.read import Answers
+from limbeck.training.bad_samples import name_bad_samples
 from limbeck.training.cohort.loop import TrainingData, train_epochs
-from limbeck.training.epochs import count_batches
 from limbeck.training.fabric import make_fabric, quiet_lightning, reproducible, sync_batchnorm
 from limbeck.training.indexed import IndexedReader, IndexedTeacher, as_answers
 from limbeck.training.loggers import close_loggers
 from limbeck.training.machine import fast_device_checks, keep_freed_memory, translate_errors
 from limbeck.training.optimizer import Optimizer, OptimizerLike
 from limbeck.training.options import TrainerOptions
+from limbeck.training.processes import launch
+from limbeck.training.sharding import check_sharding, share_weights
 from limbeck.training.task import DistillationTask
 
 UserOptimizer = (
@@ -68,13 +64,16 @@ def fit(
         ResourceError: If memory ran out.
     """
     fabric = make_fabric(options, loggers=loggers)
+    check_sharding(task, options)
     keep_freed_memory()
     status = "failed"
     try:
+        launch(fabric)
         with (
             translate_errors(options.compile),
             fast_device_checks(),
             reproducible(options),
+            share_weights(task, fabric),
             sync_batchnorm(task, fabric, options.sync_batchnorm),
         ):
             steps = train_epochs(
@@ -325,71 +324,11 @@ def _fit_user_model(
         torch.inference_mode(False),  # the caller may have switched gradients off
         torch.enable_grad(),
         quiet_lightning(),
-        _name_bad_samples(model, loaders, options, task.reader),
+        name_bad_samples(model, loaders, options, task.reader),
         StageProgress(enabled=progress).stage(label, epochs) as advance,
     ):
         fit(task, loaders, options=options, advance=advance)
     return model.to(device)
-
-
-@contextmanager
-def _name_bad_samples(
-    model: nn.Module, loaders: Loaders, options: TrainerOptions, reader: BatchReader
-) -> Iterator[None]:
-    """When a training fails, look for inputs and labels in the loaders that explain it.
-
-    Raises:
-        DataError: If there is such a sample.
-    """
-    classes: list[int] = []
-
-    def record_classes(module: nn.Module, inputs: Any, outputs: Any) -> None:
-        hook.remove()
-        logits = without_wrapper(outputs)
-        if isinstance(logits, Tensor):
-            classes.append(logits.shape[-1])
-
-    hook = model.register_forward_hook(record_classes)
-    try:
-        yield
-    except (DivergedError, TeacherError, DataError, IndexError, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and not _is_index_error(error):
-            fault = _dtype_fault_in(loaders.train, error, reader)
-            if fault is not None:
-                raise fault from None
-            raise
-        batches = min(count_batches(loaders.train, options.limit_train_batches), options.step_limit)
-        limits = [(loaders.train, batches)]
-        if loaders.val is not None:
-            limits.append((loaders.val, count_batches(loaders.val, options.limit_val_batches)))
-        for loader, limit in limits:
-            fault = find_fault(
-                loader,
-                batches=limit,
-                classes=classes[0] if classes else None,
-                reader=reader,
-            )
-            if fault is not None:
-                raise fault from None
-        raise
-    finally:
-        hook.remove()
-
-
-def _dtype_fault_in(
-    loader: Iterable[Any], error: RuntimeError, reader: BatchReader
-) -> DataError | None:
-    """Return the error about the type of a loader's inputs; None if there is no further batch."""
-    batch = next(iter(loader), None)
-    if batch is None:
-        return None
-    faults = [dtype_fault(x, error) for x in tensors_of(own_inputs(reader.read(batch)))]
-    return next(filter(None, faults), None)
-
-
-def _is_index_error(error: RuntimeError) -> bool:
-    """Whether an operation of PyTorch refused an index; on CUDA these errors have no class."""
-    return "out of bounds" in str(error) or "device-side assert" in str(error)
 
 
 def _placement(device: torch.device) -> dict[str, Any]:

@@ -86,6 +86,21 @@ class RunningMeans:
         return dict(zip(self.names, means, strict=False))
 
 
+def joined_means(states: Sequence[Mapping[str, Any]], *, is_first: bool) -> dict[str, Any]:
+    """Return the state of a process from those of all processes of a training.
+
+    Args:
+        states: States of :meth:`RunningMeans.state_dict`.
+        is_first: Whether it is the first process, which gets the sums; the others get zeros.
+    """
+    sums = [state["sums"] for state in states if state["sums"] is not None]
+    if not sums:
+        return {"sums": None, "counts": 0.0}
+    factor = float(is_first)
+    counts = sum(state["counts"] for state in states)
+    return {"sums": torch.stack(sums).sum(0) * factor, "counts": counts * factor}
+
+
 def weights_of_terms(values: Tensor, counts: Counts) -> Tensor | float:
     """Number of predictions in each loss term; the hard term counts only labelled ones.
 

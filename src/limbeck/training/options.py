@@ -8,7 +8,7 @@ from limbeck._base.checks import check_count, did_you_mean
 from limbeck._base.errors import ConfigError
 
 COMPILE_MODES = ("default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs")
-STRATEGIES = ("auto", "ddp", "ddp_find_unused_parameters_true")
+STRATEGIES = ("auto", "ddp", "ddp_find_unused_parameters_true", "fsdp")
 MAX_DEVICES = 1024
 _FORKING_STRATEGIES = ("spawn", "fork", "forkserver", "notebook")
 _SET_BY_LIMBECK = (
@@ -28,7 +28,9 @@ class TrainerOptions:
         accelerator: Kind of device: ``auto``, ``cpu``, ``gpu``, ``mps``.
         devices: Number of devices, or a list of them.
         num_nodes: Number of machines.
-        strategy: Strategy for several processes: ``auto`` or ``ddp``.
+        strategy: Strategy for several processes: ``auto`` or ``ddp``, in which each process holds
+            whole students; ``fsdp``, in which each holds a share of the weights of one large
+            student.
         precision: Precision of the computation, as in ``32-true`` or ``bf16-mixed``.
         compile: Whether to compile the steps, or a mode of ``torch.compile``.
         max_epochs: Number of epochs; None for the study's number.
@@ -121,6 +123,11 @@ class TrainerOptions:
         return replace(self, max_epochs=check_count("epochs", epochs))
 
     @property
+    def is_sharded(self) -> bool:
+        """Whether each process holds a share of the weights."""
+        return self.strategy == "fsdp"
+
+    @property
     def step_limit(self) -> float:
         """Maximum number of optimizer steps; infinite for no limit."""
         return float("inf") if self.max_steps in (None, -1) else float(self.max_steps or 0)
@@ -173,8 +180,8 @@ class TrainerOptions:
                 "devices, but each process has to run the whole command. Use trainer.strategy=ddp."
             )
         raise ConfigError(
-            f"trainer.strategy={self.strategy!r} is not supported: every device holds whole "
-            f"students. Choose one of {', '.join(STRATEGIES)}."
+            f"trainer.strategy={self.strategy!r} is not supported. Choose one of "
+            f"{', '.join(STRATEGIES)}."
         )
 
 

@@ -30,4 +30,9 @@ def make_engine(options: RunOptions, run: RunFolder, progress: StageProgress) ->
                 f"trainer.{name}={value}, but launcher={launcher.name} trains each cohort on one "
                 "device. Use launcher=local to train one model on several devices."
             )
+    if options.trainer.get("strategy") == "fsdp":
+        raise ConfigError(
+            f"trainer.strategy=fsdp shares one model between processes, but launcher="
+            f"{launcher.name} trains each cohort in one. Use launcher=local."
+        )
     return RayEngine(run, options.trainer, options.loggers, progress, launcher)

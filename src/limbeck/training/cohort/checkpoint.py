@@ -4,17 +4,18 @@ A checkpoint is saved about 20 times at the end of an epoch, and every minute in
 two are kept: if one is damaged, the training goes on from the one before.
 """
 
-import io
 import time
 import warnings
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from lightning_fabric import Fabric
+from torch import Tensor
 
-from limbeck._base.errors import LimbeckWarning
+from limbeck._base.errors import ConfigError, LimbeckWarning
 from limbeck._base.signals import received_signal
 from limbeck.training.cohort.checkpoint_file import (
     LOAD_ERRORS,
@@ -25,9 +26,29 @@ from limbeck.training.cohort.checkpoint_file import (
     step_of,
     write_checkpoint,
 )
+from limbeck.training.cohort.redistribution import (
+    random_state,
+    redistribute,
+    restore_random_state,
+)
+from limbeck.training.cohort.shards import (
+    SUFFIX,
+    check_digests,
+    copy_of,
+    empty_shards,
+    folder_of,
+    own_digests,
+    put_shards,
+    read_shards,
+    remove_shards,
+    take_shards,
+    write_shards,
+)
 from limbeck.training.csv_logger import CSVLogger
+from limbeck.training.sharded_strategy import mesh_of
 from limbeck.training.task import DistillationTask
 
+T = TypeVar("T")
 EPOCH_CHECKPOINTS = 20
 """Approximate number of checkpoints of a training that are saved at the end of an epoch."""
 SAVE_SECONDS = 60.0
@@ -74,8 +95,11 @@ class Checkpoints:
     def __init__(
         self, folder: Path | None, fabric: Fabric, task: DistillationTask, parts: dict[str, Any]
     ):
-        self.folder = folder
         self.fabric = fabric
+        self.folder = folder
+        self.mesh = mesh_of(fabric)
+        if fabric.world_size > 1:  # that of the first process
+            self.folder = folder = fabric.broadcast(folder)
         self.task = task
         self.parts = {"task": task, **parts}
         self._files: list[Path] = []  # those that can be read, the newest first
@@ -98,6 +122,7 @@ class Checkpoints:
             LimbeckWarning: If a checkpoint is damaged, or of other students or another version.
         """
         files = [] if self.folder is None else checkpoint_files(self.folder)
+        self._check_visible(files)
         unusable: list[tuple[Path, str]] = []
         if not files and self.folder is not None and (self.folder / EARLIER_FILE).is_file():
             unusable.append((self.folder / EARLIER_FILE, "was written by an earlier version"))
@@ -119,6 +144,20 @@ class Checkpoints:
             self._warn(f"{_list(unusable)}. These students are trained from the first epoch.")
         return START
 
+    def _check_visible(self, files: list[Path]) -> None:
+        """Check that all processes see the same checkpoints, so that they start at the same step.
+
+        Raises:
+            ConfigError: If they do not.
+        """
+        for rank, names in enumerate(self._gather([file.name for file in files])):
+            if names != [file.name for file in files]:
+                raise ConfigError(
+                    f"{self.folder} is not the same folder for process {rank} as for process "
+                    f"{self.fabric.global_rank}. To resume a training on several machines, put the "
+                    "run folder on a disk that they share (out=DIR)."
+                )
+
     def _warn(self, message: str) -> None:
         if self.fabric.is_global_zero:
             warnings.warn(message, LimbeckWarning, stacklevel=3)
@@ -129,26 +168,59 @@ class Checkpoints:
         Raises:
             UnusableError: If the checkpoint is damaged, or of other students or another version.
         """
+        content: dict[str, Any] = {}
+        with self._same_error():
+            content = self._read(file)
+        initial = copy_of(self._state())
+        try:
+            position = _position_of(content["position"])
+            states = content["processes"]
+            if len(states) == self.fabric.world_size:
+                own = states[self.fabric.global_rank]
+            else:
+                own = redistribute(states, self.task, position.epoch, self.fabric.global_rank)
+            self._load_state(self._with_shards(file, content) | own)
+        except (*LOAD_ERRORS, UnusableError) as error:
+            self._load_state(initial)
+            if isinstance(error, UnusableError):
+                raise
+            raise UnusableError(f"belongs to other students ({first_line(error)})") from None
+        return position
+
+    def _read(self, file: Path) -> dict[str, Any]:
+        """Read a checkpoint, and check that its shares are those that were written."""
         content = read_checkpoint(file)
         if content.get("format") != FORMAT:
             raise UnusableError("was written by another version")
         if content.get("students") != self.task.prefixes:
             raise UnusableError("belongs to other students")
-        initial = io.BytesIO()
-        torch.save(self._state(), initial)
+        digests = content.get("shards")
+        if self.mesh is not None and digests is None:
+            raise UnusableError("was written without trainer.strategy=fsdp")
+        check_digests(folder_of(file), digests, self.fabric.global_rank, self.fabric.world_size)
+        return content
+
+    def _with_shards(self, file: Path, content: dict[str, Any]) -> dict[str, Any]:
+        """Return the content of a checkpoint with this process's shares of the weights."""
+        if content.get("shards") is None:
+            return content
+        state = {name: content[name] for name in self.parts}
+        shards = empty_shards(state, self.mesh)
+        read_shards(folder_of(file), shards)
+        return content | put_shards(state, shards)
+
+    @contextmanager
+    def _same_error(self) -> Iterator[None]:
+        """Raise the error of any process in all of them, which would wait for each other."""
+        error: UnusableError | None = None
         try:
-            position = _position_of(content["position"])
-            states = content["processes"]
-            if len(states) != self.fabric.world_size:
-                raise UnusableError(f"was written by {len(states)} processes")
-            self._load_state(content | states[self.fabric.global_rank])
-        except (*LOAD_ERRORS, UnusableError) as error:
-            initial.seek(0)
-            self._load_state(torch.load(initial, map_location="cpu", weights_only=True))
-            if isinstance(error, UnusableError):
-                raise
-            raise UnusableError(f"belongs to other students ({first_line(error)})") from None
-        return position
+            yield
+        except UnusableError as own:
+            error = own
+        reasons = self._gather(None if error is None else str(error))
+        reason = next(filter(None, reasons), None)
+        if reason is not None:
+            raise UnusableError(reason)
 
     def _load_state(self, state: dict[str, Any]) -> None:
         for name, part in self.parts.items():
@@ -198,26 +270,62 @@ class Checkpoints:
         """
         assert self.folder is not None
         start = time.monotonic()
-        processes = self._gather(self._own_state())
-        if self.fabric.is_global_zero:
-            file = self.folder / f"step{position.step}.ckpt"
-            facts = {
-                "format": FORMAT,
-                "position": list(position),
-                "students": self.task.prefixes,
-                "processes": processes,
-            }
-            try:
+        file = self.folder / f"step{position.step}.ckpt"
+        facts: dict[str, Any] = {
+            "format": FORMAT,
+            "position": list(position),
+            "students": self.task.prefixes,
+            "processes": self._gather(self._own_state()),
+        }
+        try:
+            state = self._common_state()
+            if self.mesh is not None:
+                state, facts["shards"] = self._write_shards(file, state)
+            if self.fabric.is_global_zero:
                 self._sync_logs()
-                write_checkpoint(file, {**self._common_state(), **facts})
-            except OSError as error:
-                self._warn_once(error)
-            else:
+                write_checkpoint(file, {**state, **facts})
+        except OSError as error:
+            self._warn_once(error)
+        else:
+            if self.fabric.is_global_zero:
                 self._can_write = True
                 self._keep(file)
         now = time.monotonic()
         self._next_time = now + max(SAVE_SECONDS, (now - start) / MAX_SHARE)
         self._is_fast = now - start < FAST_SECONDS
+
+    def _write_shards(
+        self, file: Path, state: dict[str, Any]
+    ) -> tuple[dict[str, Any], dict[str, str]]:
+        """Write the shares of all processes, each its own.
+
+        Returns:
+            The state without them, and the digests of their files.
+
+        Raises:
+            OSError: If a process cannot write its share.
+            ConfigError: If the processes do not see the same folder.
+        """
+        folder = folder_of(file)
+        if self.fabric.is_global_zero:
+            remove_shards(folder)  # those of a process that was killed
+            with suppress(OSError):  # then no process sees the folder
+                folder.mkdir(parents=True)
+        self.fabric.barrier()
+        sees = self._gather(folder.is_dir())
+        if not sees[0]:
+            raise OSError(None, "the folder cannot be created", str(folder))
+        if not all(sees):
+            raise ConfigError(
+                f"{folder} is not visible to process {sees.index(False)}. With "
+                "trainer.strategy=fsdp all machines write into the run folder, so it should be on "
+                "a disk that they share (out=DIR)."
+            )
+        shards: dict[str, Tensor] = {}
+        described = take_shards(state, shards)
+        write_shards(folder, shards)
+        digests = self._gather(own_digests(folder, self.fabric.global_rank))
+        return described, {name: digest for part in digests for name, digest in part.items()}
 
     def _state(self) -> dict[str, Any]:
         return {**self._common_state(), **self._own_state()}
@@ -230,8 +338,8 @@ class Checkpoints:
         """State that each process has of its own."""
         return {"epoch": self.task.epoch_state(), "random": random_state()}
 
-    def _gather(self, state: dict[str, Any]) -> list[dict[str, Any]]:
-        """Gather the states of all processes, in order."""
+    def _gather(self, state: T) -> list[T]:
+        """Gather a value of each process, in order."""
         states: list[Any] = [state] * self.fabric.world_size
         if self.fabric.world_size > 1:
             torch.distributed.all_gather_object(states, state)
@@ -252,6 +360,9 @@ class Checkpoints:
             if path not in self._files:
                 with suppress(OSError):
                     path.unlink()
+        for folder in self.folder.glob(f"*{SUFFIX}"):
+            if folder.with_suffix(file.suffix) not in self._files:
+                remove_shards(folder)
 
     def _warn_once(self, error: OSError) -> None:
         """Warn about the first of several checkpoints that cannot be written."""
@@ -278,19 +389,3 @@ def _list(unusable: list[tuple[Path, str]]) -> str:
     file, reason = unusable[0]
     others = "".join(f", and {other.name} {why}" for other, why in unusable[1:])
     return f"{file} {reason}{others}"
-
-
-# Random numbers -----------------------------------------------------------------------------------
-
-
-def random_state() -> dict[str, Any]:
-    """State of PyTorch's random number generators, of the CPU and of all GPUs."""
-    gpus = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
-    return {"cpu": torch.get_rng_state(), "gpus": gpus}
-
-
-def restore_random_state(state: dict[str, Any]) -> None:
-    """Restore the state of PyTorch's random number generators."""
-    torch.set_rng_state(state["cpu"])
-    if len(state["gpus"]) == torch.cuda.device_count():
-        torch.cuda.set_rng_state_all(state["gpus"])

@@ -26,11 +26,11 @@ from limbeck.training.fabric import (
     can_fuse,
     check_loss_scale,
     eval_mode,
-    launch,
     share_loader,
 )
 from limbeck.training.optimizer import build_optimizer
 from limbeck.training.options import TrainerOptions
+from limbeck.training.sharded_strategy import mesh_of
 from limbeck.training.task import DistillationTask
 
 PROGRESS_SECONDS = 0.2
@@ -68,7 +68,7 @@ def train_epochs(
     Args:
         task: Students to train, in place, and their losses.
         data: Batches.
-        fabric: Devices, precision, processes and loggers.
+        fabric: Devices, precision, processes, which are running, and loggers.
         options: Number of epochs, clipping, accumulation and limits.
         checkpoints: Folder of the checkpoints; None to save none.
         advance: Function to call with the number of finished epochs.
@@ -80,7 +80,6 @@ def train_epochs(
         ConfigError: If an epoch has no batch, or the precision does not suit a cohort.
         DivergedError: If the loss of every student became infinite or not a number.
     """
-    launch(fabric)
     check_loss_scale(task.cohort.students, fabric.strategy.precision)
     device, rank, processes = fabric.device, fabric.global_rank, fabric.world_size
     train_batches = share_loader(data.train_batches(device, rank=rank, processes=processes), fabric)
@@ -91,7 +90,7 @@ def train_epochs(
 
     task.fit_projections(train_batches)
     task.compile_steps(options.compile)
-    model = fabric.setup_module(task)
+    model = set_up(task, fabric)
     # Fabric's wrapper synchronises processes; a single process avoids its overhead.
     students = task if processes == 1 else model
     parameters = task.trained_parameters()
@@ -184,6 +183,23 @@ def train_epochs(
     if average is not None:
         average.apply()
     return step
+
+
+def set_up(task: DistillationTask, fabric: Fabric) -> Any:
+    """Place the students on their device, and share their weights if the strategy does.
+
+    Raises:
+        ConfigError: If PyTorch cannot share the weights.
+    """
+    try:
+        return fabric.setup_module(task)
+    except ValueError as error:
+        if mesh_of(fabric) is None:
+            raise
+        raise ConfigError(
+            f"trainer.strategy=fsdp cannot share the weights of this model: {error} Use "
+            "trainer.strategy=ddp."
+        ) from None
 
 
 def no_batch_error(epoch: int, task: DistillationTask) -> ConfigError:
