@@ -15,6 +15,7 @@ EARLIER = {
     "logger": {"tensorboard": {"_target_": next(iter(REPLACED))}},
     "arms": {"hard": {"objective": {"hard_weight": 1}}, "soft": {}},
     "seeds": [0, 1],
+    "trainer": {"devices": 2, "num_nodes": 1},
     "out": "runs/a",
 }
 DEFAULTS = {"": {"examples": 8}, "objective": {"smoothing": 0.0}, "optimizer": {"momentum": 0.9}}
@@ -37,6 +38,7 @@ def changes(**now):
         {"arms": {"hard": {"objective": {"hard_weight": 1.0, "smoothing": 0}}, "soft": {}}},
         {"examples": 8, "bias": None},
         {"out": "runs/b", "overwrite": True},
+        {"trainer": {"devices": 4, "num_nodes": 2}},
     ],
 )
 def test_settings_of_the_same_meaning_are_equal(now):

@@ -33,6 +33,7 @@ SETTINGS = [
 ]
 LONG = ["teacher.epochs=2", "seeds=2", "epochs=40", "transfer.samples=1001"]
 TWO = ["trainer.devices=2", "trainer.strategy=ddp"]
+SHARED = ["trainer.devices=2", "trainer.strategy=fsdp", "store=off"]
 
 
 def command(*words):
@@ -56,13 +57,14 @@ def weights(folder):
 
 
 @pytest.mark.slow
-def test_two_processes_train_what_one_trains(tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize("two", [TWO, SHARED], ids=["ddp", "fsdp"])
+def test_two_processes_train_what_one_trains(tmp_path, monkeypatch, capsys, two):
     # 501 samples in batches of 250: the last step has a single one, so one process has none.
     alone, shared = tmp_path / "alone", tmp_path / "shared"
     monkeypatch.setenv("LIMBECK_STORE", str(tmp_path / "store of one"))
     assert main(["run", *SETTINGS, f"out={alone}"]) == 0
     capsys.readouterr()
-    done = run(tmp_path, "run", *SETTINGS, *TWO, f"out={shared}")
+    done = run(tmp_path, "run", *SETTINGS, *two, f"out={shared}")
     assert done.returncode == 0, done.stderr
     expected, result = weights(alone), weights(shared)
     assert result.keys() == expected.keys()
@@ -75,6 +77,7 @@ def test_two_processes_train_what_one_trains(tmp_path, monkeypatch, capsys):
     assert done.stderr.count("results in") == 1
     assert done.stdout.count("report:") == 1
     assert not list(tmp_path.glob("limbeck-*"))
+    assert not (shared / "checkpoints").exists()
 
 
 @pytest.mark.slow

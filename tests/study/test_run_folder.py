@@ -166,3 +166,10 @@ def test_the_temporary_folder_of_another_process_is_swept_and_goes_with_it(tmp_p
     del run
     gc.collect()
     assert not parent.exists()
+
+
+def test_a_run_that_is_not_on_this_machine_is_not_resumed_by_it(tmp_path):
+    options = RunOptions(resume=True, trainer={"num_nodes": 2})
+    with pytest.raises(ConfigError, match=r"run is not on this machine\. .* disk that they share"):
+        run_folder.TemporaryRunFolder(tmp_path / "run", options)
+    assert run_folder.TemporaryRunFolder(tmp_path / "run", RunOptions(resume=True)).path.parent
