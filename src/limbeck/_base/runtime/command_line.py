@@ -84,6 +84,25 @@ def parser(program: str, *, inside: bool) -> argparse.ArgumentParser:
     return top
 
 
+def parse(top: argparse.ArgumentParser, argv: Sequence[str] | None) -> argparse.Namespace:
+    """Parse arguments; files may stand before and after options.
+
+    argparse itself reads no files after an option that follows the bundle.
+
+    Args:
+        top: Parser of :func:`parser`.
+        argv: Arguments of the command line; None for those of the process.
+    """
+    arguments, rest = top.parse_known_args(argv)
+    takes_files = arguments.verb == "predict"
+    unknown = [word for word in rest if word.startswith("-") or not takes_files]
+    if unknown:
+        top.error(f"unrecognized arguments: {' '.join(unknown)}")
+    if rest:
+        arguments.paths = [*arguments.paths, *rest]
+    return arguments
+
+
 def _execute(
     bundle: Path, arguments: argparse.Namespace, check_signature: SignatureCheck | None
 ) -> None:
@@ -142,7 +161,7 @@ def main(
     # decode has its own limit on the size, and damaged EXIF data is of no importance
     warnings.filterwarnings("ignore", module="PIL")
     warnings.filterwarnings("ignore", module="pydicom")  # it quotes headers of patients
-    arguments = parser(program, inside=bundle is not None).parse_args(argv)
+    arguments = parse(parser(program, inside=bundle is not None), argv)
     bundle = bundle or arguments.bundle
     try:
         _execute(bundle, arguments, check_signature)
