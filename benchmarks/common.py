@@ -75,9 +75,16 @@ class Goal:
 
 
 def arguments(
-    description: str | None, *, repeats: int = 5, device: bool = False
+    description: str | None,
+    *,
+    repeats: int = 5,
+    device: bool = False,
+    add: Callable[[argparse.ArgumentParser], object] = lambda parser: None,
 ) -> argparse.Namespace:
-    """Parse the options of every benchmark; with ``device`` also those of an accelerator."""
+    """Parse the options of every benchmark; with ``device`` also those of an accelerator.
+
+    ``add`` adds options of a benchmark's own.
+    """
     claim = " ".join((description or "").strip().partition("\n\n")[0].split())
     parser = argparse.ArgumentParser(description=claim)
     parser.add_argument(
@@ -100,6 +107,7 @@ def arguments(
             "--precision", help="of limbeck and of loops in memory: 32-true or bf16-mixed"
         )
         parser.add_argument("--compile", action="store_true", help="trainer.compile=true")
+    add(parser)
     options = parser.parse_args()
     options.claim = re.sub(r" n = \d+\.$", "", claim.removeprefix("Claim: "))
     return options

@@ -43,29 +43,35 @@ def resident(root: int) -> int:
     return PAGE * sum(pages.get(process, 0) for process in family)
 
 
+def watch(command: list[str]) -> tuple[int, float]:
+    """Run a command, and return its peak memory in bytes and its duration in seconds."""
+    start = time.perf_counter()
+    process = subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
+    samples, ended = [0], threading.Event()
+
+    def sample() -> None:
+        while not ended.is_set():
+            samples.append(resident(process.pid))
+            time.sleep(0.25)
+
+    watcher = threading.Thread(target=sample)
+    watcher.start()
+    output = process.stderr.read() if process.stderr else ""
+    _, status, usage = os.wait4(process.pid, 0)
+    ended.set()
+    watcher.join()
+    if status:
+        raise SystemExit(f"{' '.join(command)} failed:\n{output}")
+    return max(*samples, usage.ru_maxrss * 1024), time.perf_counter() - start
+
+
 def peak(overrides: list[str]) -> int:
     """Return the peak memory in bytes of one run of the command line."""
     with fresh_folder() as folder:
         command = [sys.executable, "-m", "limbeck", "run", *overrides, f"out={folder / 'run'}"]
-        process = subprocess.Popen(
-            command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-        )
-        samples, ended = [0], threading.Event()
-
-        def watch() -> None:
-            while not ended.is_set():
-                samples.append(resident(process.pid))
-                time.sleep(0.25)
-
-        watcher = threading.Thread(target=watch)
-        watcher.start()
-        output = process.stderr.read() if process.stderr else ""
-        _, status, usage = os.wait4(process.pid, 0)
-        ended.set()
-        watcher.join()
-    if status:
-        raise SystemExit(f"{' '.join(command)} failed:\n{output}")
-    return max(*samples, usage.ru_maxrss * 1024)
+        return watch(command)[0]
 
 
 def runs(options: argparse.Namespace) -> dict[str, list[str]]:

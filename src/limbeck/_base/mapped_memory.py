@@ -54,7 +54,6 @@ class MappedFiles:
         content = mmap.mmap(file.fileno(), size, access=mmap.ACCESS_COPY)
         stays = fits_memory(len(content)) if in_memory is None else in_memory
         if not stays and _CAN_RELEASE:
-            content.madvise(mmap.MADV_RANDOM)  # neighbours of a row are seldom needed with it
             self._addresses[content] = ctypes.addressof(ctypes.c_char.from_buffer(content))
             self._floor = max(self._floor, _file_pages())
         return content

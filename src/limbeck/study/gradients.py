@@ -50,10 +50,12 @@ def examine_losses(
     """
     objective = plan.objective
     rows, labels = plan.transfer.select(pool, data.class_names)
+    count = min(batch_size, MAX_BATCH if data.positions is None else MAX_BLOCKS)
+    if data.positions is not None:  # a text may be large
+        rows, labels = rows[:count], labels[:count]
     mask = is_labelled(labels)
     if objective.hard_weight == 0 or objective.soft_weight == 0 or not bool(mask.any()):
         return []
-    count = min(batch_size, MAX_BATCH if data.positions is None else MAX_BLOCKS)
     if data.positions is None:  # the batch has labelled samples, if there are any
         order = (~mask).int().argsort(stable=True)
         rows, labels = rows[order], labels[order]

@@ -11,6 +11,7 @@ from limbeck._base.errors import DataError, LimbeckWarning
 from limbeck._base.mapped_memory import check_in_memory
 from limbeck._base.runtime.value_range import FULL_RANGE, describe_range
 from limbeck.data.checks import SplitShares, check_flag, join_some
+from limbeck.data.copies import copies_in
 from limbeck.data.dataset import Dataset, Split
 from limbeck.data.images.cache import DecodedImages, load_decoded_images
 from limbeck.data.images.decoding import Decoding, ImageSource, check_size
@@ -110,7 +111,7 @@ def read_dataset(files: ImageFiles, options: ImageOptions) -> Dataset:
         groups=files.groups,
         in_memory=options.in_memory,
     )
-    copies = _copies_in(images.digests)
+    copies = copies_in(images.digests)
     _check_copies(copies, images, files)
     _report_range(images, files)
     order = images.files.tolist()
@@ -143,27 +144,6 @@ def read_dataset(files: ImageFiles, options: ImageOptions) -> Dataset:
     data.set_normalization(options.normalize)
     data.has_own_val = VAL in user_parts
     return data
-
-
-def _copies_in(digests: np.ndarray) -> list[tuple[int, int]]:
-    """Find copies of images.
-
-    Args:
-        digests: SHA-256 of each image, uint8 ``[N, 32]``.
-
-    Returns:
-        The row of the first copy, and that of each further one, in the order of the latter.
-    """
-    words = np.ascontiguousarray(digests).view("<u8")
-    order = np.lexsort(words.T)  # stable, so that the first of equal rows is the lowest
-    ordered = words[order]
-    is_copy = (ordered[1:] == ordered[:-1]).all(1)
-    first, pairs = 0, []
-    for place in (is_copy.nonzero()[0] + 1).tolist():
-        if place == 1 or not is_copy[place - 2]:
-            first = int(order[place - 1])
-        pairs.append((first, int(order[place])))
-    return sorted(pairs, key=lambda pair: pair[1])
 
 
 def _check_copies(

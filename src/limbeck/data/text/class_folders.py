@@ -10,9 +10,10 @@ from limbeck.data.dataset import Dataset
 from limbeck.data.parts import PARTS, TRAIN
 from limbeck.data.tables.labels import LabelColumn
 from limbeck.data.tables.targets import read_targets
-from limbeck.data.text.files import check_patterns, matching_files, read_files
+from limbeck.data.text.files import check_patterns, keeps_in_memory, matching_files, read_files
 from limbeck.data.text.samples import TextSampleOptions, TextSamples, build_text_dataset
-from limbeck.data.text.tokenizer import Text, Tokenizer
+from limbeck.data.text.text_list import TextList
+from limbeck.data.text.tokenizer import Tokenizer
 
 
 def text_folders(
@@ -70,8 +71,10 @@ def text_folders(
             files.append(file)
             parts.append(part)
             column.add(normal_name(class_folder.name), str(file.relative_to(folder)))
-    contents = read_files(files, folder)
-    texts: list[Text] = [(contents[file].read(0, contents[file].size).decode(),) for file in files]
+    contents = read_files(files, folder, in_memory=keeps_in_memory(files, in_memory))
+    texts = TextList(in_memory=in_memory)
+    for file in files:
+        texts.append((contents[file].read(0, contents[file].size).decode(),))
     targets = read_targets([column], class_names, "classes")
     ids = [file.relative_to(folder).as_posix() for file in files]
     samples = TextSamples(folder, texts, targets, parts, ids, [])

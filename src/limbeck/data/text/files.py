@@ -42,13 +42,13 @@ def read_text(path: Path, *, in_memory: bool | None = None) -> LongText:
         raise DataError(
             f"{path} is a folder. Set data=text_folder data.root={path} to read the files in it."
         )
-    text = LongText([read_part(path, in_memory=_stays([path], in_memory))])
+    text = LongText([read_part(path, in_memory=keeps_in_memory([path], in_memory))])
     if text.is_blank:
         raise DataError(f"{path} is empty; expected a text.")
     return text
 
 
-def _stays(files: Iterable[Path], in_memory: bool | None) -> bool:
+def keeps_in_memory(files: Iterable[Path], in_memory: bool | None) -> bool:
     """Whether the text of files stays in memory."""
     if in_memory is not None:
         return in_memory
@@ -85,7 +85,7 @@ def read_folder(
         _warn_of_unused_texts(root, patterns)
     files = {part: matching_files(folder, patterns) for part, folder in folders.items()}
     all_files = [file for group in files.values() for file in group]
-    contents = read_files(all_files, root, in_memory=_stays(all_files, in_memory))
+    contents = read_files(all_files, root, in_memory=keeps_in_memory(all_files, in_memory))
     _check_copies(files, contents)
     texts = {}
     for part, group in files.items():

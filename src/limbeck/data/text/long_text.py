@@ -3,7 +3,7 @@
 import bisect
 import itertools
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -12,6 +12,8 @@ from limbeck._base.errors import DataError
 from limbeck._base.runtime.files import open_file
 
 SEPARATOR = b"\n\n"
+PIECE_BYTES = 1 << 22
+"""Number of bytes that are read at once."""
 
 
 @dataclass(frozen=True)
@@ -110,6 +112,20 @@ class LongText:
             pieces.append(self._parts[number].read(first - start, min(last, end) - start))
             first, number = end, number + 1
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def lines(self) -> Iterator[str]:
+        """Yield the lines, without their ends.
+
+        Raises:
+            DataError: If a file has changed since it was checked, or cannot be read.
+        """
+        rest = b""
+        for first in range(0, len(self), PIECE_BYTES):
+            piece = rest + self.read(first, first + PIECE_BYTES)
+            end = piece.rfind(b"\n") + 1
+            yield from piece[:end].decode().splitlines()
+            rest = piece[end:]
+        yield from rest.decode().splitlines()
 
 
 @dataclass(frozen=True)

@@ -58,10 +58,9 @@ def load_or_train_tokenizer(
     digest = _digest_of({"train": texts})
 
     def write(file: BinaryIO) -> None:
-        parts = [part for text in texts for part in text]
-        total = sum(map(len, parts))
+        total = sum(len(part) for text in texts for part in text)
         with StageProgress(enabled=total >= SLOW).stage("training the tokenizer", 1.0) as advance:
-            tokenizer = train_text_bpe(parts, vocabulary)
+            tokenizer = train_text_bpe((part for text in texts for part in text), vocabulary)
             advance(1.0)
         write_tokenizer(file, tokenizer)
 

@@ -14,6 +14,7 @@ from limbeck._base.checks import check_count
 from limbeck._base.errors import ConfigError, DataError, LimbeckWarning
 from limbeck._base.mapped_memory import check_in_memory
 from limbeck.data.checks import SplitShares, join_some
+from limbeck.data.copies import copies_in
 from limbeck.data.dataset import Dataset, Split
 from limbeck.data.parts import PARTS, TRAIN, VAL, check_labels, cut_parts, number_groups
 from limbeck.data.randomness import split_position
@@ -22,6 +23,7 @@ from limbeck.data.text.cache import TokenCache
 from limbeck.data.text.datasets import check_tokenizer_path
 from limbeck.data.text.library_tokenizer import load_tokenizer
 from limbeck.data.text.rows import load_or_encode, load_or_train_tokenizer
+from limbeck.data.text.text_list import Selection
 from limbeck.data.text.tokenizer import ByteTokenizer, Text, Tokenizer
 from limbeck.data.text.training import check_vocabulary
 
@@ -45,7 +47,7 @@ class TextSamples:
     """
 
     where: Path
-    texts: list[Text]
+    texts: Sequence[Text]
     targets: Targets
     parts: list[int]
     ids: list[str]
@@ -118,19 +120,17 @@ def build_text_dataset(samples: TextSamples, options: TextSampleOptions) -> Data
             texts are cut.
     """
     _check_samples(samples)
-    digests = [_digest_of(text) for text in samples.texts]
+    copies, positions = _copies_and_positions(samples, options.split_seed)
     if samples.targets.kind.outputs != "vectors":
-        _warn_of_labels(samples, digests)
-    keys = samples.groups or digests
-    positions = [split_position(key, options.split_seed) for key in keys]
+        _warn_of_labels(samples, copies)
     parts = cut_parts(samples.parts, positions, options, samples.where, "texts")
     groups = number_groups(samples.groups, parts, samples.where)
-    _warn_of_copies(samples, parts, digests)
+    _warn_of_copies(samples, parts, copies)
     rows_of = {
-        name: [row for row, number in enumerate(parts) if number == part]
+        name: np.flatnonzero(np.asarray(parts) == part)
         for name, part in sorted(PARTS.items(), key=lambda item: -item[1])
     }
-    texts = {name: [samples.texts[row] for row in rows] for name, rows in rows_of.items()}
+    texts = {name: Selection(samples.texts, rows) for name, rows in rows_of.items()}
     folder = None if options.cache is None else str(options.cache)
     cache = TokenCache(folder, in_memory=options.in_memory)
     tokenizer = options.build_tokenizer(texts["train"], cache)
@@ -192,6 +192,20 @@ def _check_samples(samples: TextSamples) -> None:
         )
 
 
+def _copies_and_positions(
+    samples: TextSamples, split_seed: int
+) -> tuple[list[tuple[int, int]], list[float]]:
+    """Return the copies among texts, see :func:`copies_in`, and the positions of all texts."""
+    digests, positions = bytearray(), []
+    for row, text in enumerate(samples.texts):
+        digest = _digest_of(text)
+        digests += bytes.fromhex(digest)
+        positions.append(
+            split_position(samples.groups[row] if samples.groups else digest, split_seed)
+        )
+    return copies_in(np.frombuffer(digests, np.uint8).reshape(-1, 32)), positions
+
+
 def _digest_of(text: Text) -> str:
     """Return the digest of the words of a text, so that copies differ in nothing else.
 
@@ -201,16 +215,14 @@ def _digest_of(text: Text) -> str:
     return hashlib.sha256("\0\0".join(words).encode("utf-8", "replace")).hexdigest()
 
 
-def _warn_of_labels(samples: TextSamples, digests: Sequence[str]) -> None:
+def _warn_of_labels(samples: TextSamples, copies: Sequence[tuple[int, int]]) -> None:
     """Warn if copies of a text have different labels."""
-    first: dict[str, int] = {}
-    pairs: dict[str, str] = {}
-    for row, digest in enumerate(digests):
-        other = first.setdefault(digest, row)
-        if samples.targets.differ(other, row) and digest not in pairs:
+    pairs: dict[int, str] = {}
+    for other, row in copies:
+        if other not in pairs and samples.targets.differ(other, row):
             names = [samples.targets.describe(one) for one in (other, row)]
             ids = f"{samples.ids[other]} = {samples.ids[row]}"
-            pairs[digest] = f"{ids} ({' and '.join(names)})"
+            pairs[other] = f"{ids} ({' and '.join(names)})"
     if pairs:
         texts = "1 text has" if len(pairs) == 1 else f"{len(pairs)} texts have"
         warnings.warn(
@@ -221,19 +233,26 @@ def _warn_of_labels(samples: TextSamples, digests: Sequence[str]) -> None:
         )
 
 
-def _warn_of_copies(samples: TextSamples, parts: Sequence[int], digests: Sequence[str]) -> None:
+def _warn_of_copies(
+    samples: TextSamples, parts: Sequence[int], copies: Sequence[tuple[int, int]]
+) -> None:
     """Warn of texts of the other splits that are also in training."""
-    training = {digest for digest, part in zip(digests, parts, strict=True) if part == TRAIN}
-    copies: Mapping[int, list[str]] = {part: [] for part in PARTS.values()}
-    for name, part, digest in zip(samples.ids, parts, digests, strict=True):
-        if part != TRAIN and digest in training:
-            copies[part].append(name)
+    rows_of: dict[int, list[int]] = {}
+    for first, row in copies:
+        rows_of.setdefault(first, [first]).append(row)
+    divided = []
+    for rows in rows_of.values():
+        if any(parts[row] == TRAIN for row in rows):
+            divided += [row for row in rows if parts[row] != TRAIN]
+    in_training: Mapping[int, list[str]] = {part: [] for part in PARTS.values()}
+    for row in sorted(divided):
+        in_training[parts[row]].append(samples.ids[row])
     for split, part in PARTS.items():
-        if copies[part]:
+        if names := in_training[part]:
             warnings.warn(
-                f"{samples.where}: {len(copies[part])} texts of {split} are also in training, but "
-                f"for case and punctuation: {join_some(copies[part])}. Remove them from one of "
-                "the two, or the results are better than on new texts.",
+                f"{samples.where}: {len(names)} texts of {split} are also in training, but "
+                f"for case and punctuation: {join_some(names)}. Remove them from one of the two, "
+                "or the results are better than on new texts.",
                 LimbeckWarning,
                 stacklevel=4,
             )

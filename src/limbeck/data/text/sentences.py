@@ -17,7 +17,8 @@ from limbeck.data.tables.table_file import TABLE_SUFFIXES, check_columns, open_t
 from limbeck.data.tables.targets import Targets, read_targets
 from limbeck.data.text.files import read_text
 from limbeck.data.text.samples import TextSampleOptions, TextSamples, build_text_dataset
-from limbeck.data.text.tokenizer import Text, Tokenizer
+from limbeck.data.text.text_list import TextList
+from limbeck.data.text.tokenizer import Tokenizer
 from limbeck.losses.base import UNLABELLED
 from limbeck.losses.tasks import TASKS
 
@@ -98,12 +99,12 @@ def sentences(
     )
     roles = {"label": label, "split": split, "group": group}
     columns = {role: str(column) for role, column in roles.items() if column is not None}
-    rows = _Rows()
+    rows = _Rows(TextList(in_memory=in_memory))
     if os.path.isdir(root) or root.suffix.lower() not in LINES:
         for table in list_tables(root, SUFFIXES):
             _add_table(rows, table, str(text), columns)
     else:
-        _add_lines(rows, root, columns)
+        _add_lines(rows, root, columns, in_memory=in_memory)
     if not rows.texts:
         raise DataError(f"{root} contains no texts.")
     return build_text_dataset(_samples_of(rows, root, str(text), columns), options)
@@ -120,13 +121,13 @@ class _Rows:
         others: Values of the columns of labels and groups, by role.
     """
 
-    texts: list[Text] = field(default_factory=list)
+    texts: TextList
     parts: list[int] = field(default_factory=list)
     places: list[str] = field(default_factory=list)
     others: dict[str, list[str]] = field(default_factory=dict)
 
 
-def _add_lines(rows: _Rows, file: Path, columns: dict[str, str]) -> None:
+def _add_lines(rows: _Rows, file: Path, columns: dict[str, str], *, in_memory: bool | None) -> None:
     """Add the lines of a file, without blank ones."""
     if columns:
         role, column = next(iter(columns.items()))
@@ -134,11 +135,7 @@ def _add_lines(rows: _Rows, file: Path, columns: dict[str, str]) -> None:
             f"{file} has a text per line and no columns, but data.{role}={column}. Use a table, or "
             f"data.{role}=null."
         )
-    try:
-        lines = read_text(file, in_memory=True).read().decode().splitlines()
-    except UnicodeDecodeError as error:
-        raise DataError(f"{file} is not text in UTF-8 (byte {error.start}).") from None
-    for number, line in enumerate(lines, 1):
+    for number, line in enumerate(read_text(file, in_memory=in_memory).lines(), 1):
         if not line or line.isspace():
             continue
         rows.texts.append((line,))

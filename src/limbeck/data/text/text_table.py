@@ -2,6 +2,7 @@
 
 import itertools
 import warnings
+from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,7 +25,8 @@ from limbeck.data.tables.table_file import (
 from limbeck.data.tables.targets import check_sample_task, read_targets
 from limbeck.data.text.manual import manual_paragraphs
 from limbeck.data.text.samples import TextSampleOptions, TextSamples, build_text_dataset
-from limbeck.data.text.tokenizer import Text, Tokenizer
+from limbeck.data.text.text_list import Selection, TextList
+from limbeck.data.text.tokenizer import Tokenizer
 from limbeck.losses.tasks import TASKS, Task
 
 ADVICE = "Set data.text= and data.label=."
@@ -116,8 +118,8 @@ def text_csv(
         in_memory=in_memory,
         name=name or (root.name if path is None else absolute(root).name),
     )
-    texts = [text] if isinstance(text, str) else list(map(str, text))
-    if not 1 <= len(texts) <= 2 or not all(texts):
+    text_columns = [text] if isinstance(text, str) else list(map(str, text))
+    if not 1 <= len(text_columns) <= 2 or not all(text_columns):
         raise ConfigError(f"data.text={text!r} should be a column, or two columns for pairs.")
     roles = Roles(
         labels=column_names(label),
@@ -126,12 +128,13 @@ def text_csv(
         group=column_name(group),
         may_lack_labels=check_sample_task(task) == "multi_label",
     )
-    columns = _Columns(texts, roles, TASKS[task])
+    columns = _Columns(text_columns, roles, TASKS[task])
+    texts = TextList(in_memory=in_memory)
     if path is None:
-        tables = [_read_manual()]
+        tables = [_read_manual(texts)]
     else:
-        tables = [_read_table(table, columns) for table in list_tables(root, SUFFIXES)]
-    data = build_text_dataset(_join(root, tables, columns, class_names), options)
+        tables = [_read_table(table, columns, texts) for table in list_tables(root, SUFFIXES)]
+    data = build_text_dataset(_join(root, tables, texts, columns, class_names), options)
     data.id_column = roles.id
     return data
 
@@ -161,8 +164,8 @@ class _Rows:
     Attributes:
         table: File of the table.
         class_names: Names of the classes that the table itself gives, or None.
+        first: Number of the first row in the list of all texts.
         decimal: Decimal separator of numbers.
-        texts: Text of each row.
         labels: Labels of each row, one for each column.
         ids: Name of each row, if there is such a column.
         splits: Name of the split of each row, if there is such a column.
@@ -173,8 +176,8 @@ class _Rows:
 
     table: Table
     class_names: list[str] | None
+    first: int
     decimal: str = "."
-    texts: list[Text] = field(default_factory=list)
     labels: list[tuple[str, ...]] = field(default_factory=list)
     ids: list[str] = field(default_factory=list)
     splits: list[str] = field(default_factory=list)
@@ -182,29 +185,35 @@ class _Rows:
     places: list[str] = field(default_factory=list)
     has_labels: bool = False
 
+    @property
+    def numbers(self) -> range:
+        """Numbers of the rows in the list of all texts."""
+        return range(self.first, self.first + len(self.labels))
 
-def _read_manual() -> _Rows:
-    """Return the paragraphs of Python's manual."""
-    rows = _Rows(Table(Path("python-manual"), TRAIN, {}), None)
+
+def _read_manual(texts: TextList) -> _Rows:
+    """Read the paragraphs of Python's manual, and add them to the texts."""
+    rows = _Rows(Table(Path("python-manual"), TRAIN, {}), None, len(texts))
     for number, (text, topic) in enumerate(manual_paragraphs()):
-        rows.texts.append((text,))
+        texts.append((text,))
         rows.labels.append((topic,))
         rows.places.append(f"paragraph {number}")
     rows.has_labels = True
     return rows
 
 
-def _read_table(table: Table, columns: _Columns) -> _Rows:
-    """Read the rows of a file."""
+def _read_table(table: Table, columns: _Columns, texts: TextList) -> _Rows:
+    """Read the rows of a file, and add their texts to those of other files."""
     roles, kind = columns.roles, columns.kind
     lists = roles.labels if roles.may_lack_labels else ()
     content = open_table(table.file, columns.names, lists)
     check_columns(content, columns.names, ADVICE)
     described = content.class_names | classes_in(table.features)
     names = described.get(roles.labels[0]) if len(roles.labels) == 1 else None
-    rows = _Rows(table, None if kind.outputs == "values" else names, content.decimal)
+    class_names = None if kind.outputs == "values" else names
+    rows = _Rows(table, class_names, len(texts), content.decimal)
     pairs = ((roles.id, rows.ids), (roles.split, rows.splits), (roles.group, rows.groups))
-    targets = [texts for column, texts in pairs if column is not None]
+    targets = [values for column, values in pairs if column is not None]
     gaps = []
     count = len(columns.texts)
     for number, values in content.rows(columns.names):
@@ -217,24 +226,28 @@ def _read_table(table: Table, columns: _Columns) -> _Rows:
         faults = [label_fault(label, is_list=roles.may_lack_labels) for label in labels]
         if reason := next(filter(None, faults), None):
             raise DataError(f"{table.file}, {place}: {reason}.")
-        rows.texts.append(values[:count])
+        texts.append(values[:count])
         rows.labels.append(labels)
         rows.places.append(place)
         rows.has_labels |= not all(map(columns.is_hidden, labels))
-        for texts, text in zip(targets, others, strict=True):
-            texts.append(text)
+        for target, value in zip(targets, others, strict=True):
+            target.append(value)
         if (roles.id and not others[0]) or (roles.group and not others[-1]):
             gaps.append(place)
     if gaps:
         needed = " or ".join(filter(None, (roles.id, roles.group)))
         raise DataError(f"{table.file}: {needed} is empty in {join_some(gaps)}.")
-    if not rows.texts:
+    if not rows.labels:
         raise DataError(f"{table.file} contains no texts.")
     return rows
 
 
 def _join(
-    root: Path, tables: Sequence[_Rows], columns: _Columns, class_names: Sequence[str] | None
+    root: Path,
+    tables: Sequence[_Rows],
+    texts: TextList,
+    columns: _Columns,
+    class_names: Sequence[str] | None,
 ) -> TextSamples:
     """Join the rows of all files, and number their classes."""
     tables = _labelled(root, tables)
@@ -252,13 +265,13 @@ def _join(
         if rows.splits and rows.table.part == TRAIN:
             parts += parts_of_names(rows.splits, rows.table.file)
         else:
-            parts += [rows.table.part] * len(rows.texts)
+            parts += [rows.table.part] * len(rows.labels)
     if not columns.roles.may_lack_labels:
         _check_labels_exist(root, label_columns)
     decimal = "," if any(rows.decimal == "," for rows in tables) else "."
     return TextSamples(
         where=root,
-        texts=[text for rows in tables for text in rows.texts],
+        texts=Selection(texts, array("q", itertools.chain(*(rows.numbers for rows in tables)))),
         targets=read_targets(label_columns, class_names, columns.kind.name, decimal=decimal),
         parts=parts,
         ids=[name for rows in tables for name in rows.ids] or list(_ids_of(parts)),
