@@ -37,6 +37,12 @@ def unfinished(quick_run, tmp_path):
     return run
 
 
+def test_a_run_is_resumed_with_another_number_of_machines(unfinished):
+    code, _, err = call("resume", unfinished, "trainer.num_nodes=2")
+    assert code == 2
+    assert "trainer.num_nodes=2, but this process was not started by torchrun" in err
+
+
 @pytest.mark.parametrize("verb", ["report", "resume"])
 def test_a_run_killed_before_its_summary_is_finished(unfinished, quick_run, verb):
     code, out, err = call(verb, unfinished.name, cwd=unfinished.parent)

@@ -56,6 +56,18 @@ def test_a_run_is_resumed_from_another_folder_with_its_relative_paths(
     assert Path.cwd() == elsewhere
 
 
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        ("epochs=3", "Unknown setting epochs=3. Settings are trainer.devices, trainer.num_nodes."),
+        ("trainer.devices=x", "trainer.devices=x should be"),
+    ],
+)
+def test_only_the_number_of_devices_may_change(capsys, word, message):
+    assert main(["resume", "run", word]) == 2
+    assert message in capsys.readouterr().err
+
+
 LONG = ("quick=false", "epochs=40", "student.dropout=0.2", "+arms.wide.student.hidden=[9]", *TINY)
 
 

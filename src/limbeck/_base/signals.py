@@ -17,6 +17,7 @@ from contextlib import contextmanager, suppress
 from threading import Thread
 from types import FrameType
 
+from limbeck._base.peers import is_first
 from limbeck._base.printable import printable
 
 GRACE_SECONDS = 3.0
@@ -161,6 +162,8 @@ def _next_signal(channel: socket.socket, deadline: float | None = None) -> int |
 
 def _write_message() -> None:
     """Write the message without Python's streams, whose locks the main thread may hold."""
+    if not is_first():
+        return  # the first process of a training has had the signal as well
     with suppress(OSError, ValueError):
         descriptor = sys.__stderr__.fileno() if sys.__stderr__ is not None else 2
         cursor = _SHOW_CURSOR if os.isatty(descriptor) else ""

@@ -3,9 +3,11 @@
 Such a run was killed while its students were scored, or the disk was full.
 """
 
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from limbeck._base.errors import ConfigError, LimbeckError
 from limbeck.cli.config.reopen import reopen
@@ -48,17 +50,31 @@ def finish(run: RunFolder, trust: Trust) -> int:
     return continue_run(run, trust)
 
 
-def continue_run(run: RunFolder, trust: Trust) -> int:
-    """Run the study of a run folder again, which keeps what is finished; returns the exit code."""
+def continue_run(run: RunFolder, trust: Trust, changes: Mapping[str, int] | None = None) -> int:
+    """Run the study of a run folder again, which keeps what is finished; returns the exit code.
+
+    Args:
+        run: Run folder.
+        trust: Whether the user trusts it.
+        changes: Settings of the group ``trainer`` that have changed, by their key.
+    """
     advice = "Repeat the study with options=RunOptions(resume=True)."
     with reopen(run, advice, trust) as study:
         return execute(
-            study.settings,
+            _with_changes(study.settings, changes or {}),
             run.path,
             study.command,
-            record=study.record,
+            record=_with_changes(study.record, changes or {}),
             follow_links=trust.is_given,
         )
+
+
+def _with_changes(settings: dict[str, Any], changes: Mapping[str, int]) -> dict[str, Any]:
+    """Return settings with other values of keys such as ``trainer.devices``."""
+    trainer = {**settings.get("trainer", {})}
+    for key, value in changes.items():
+        trainer[key.removeprefix("trainer.")] = value
+    return {**settings, "trainer": trainer} if changes else settings
 
 
 def write_missing_report(run: RunFolder) -> Path | None:

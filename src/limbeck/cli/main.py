@@ -7,9 +7,10 @@ that only read files start without PyTorch.
 import argparse
 import os
 import sys
+import time
 from collections.abc import Sequence
 
-from limbeck._base import signals
+from limbeck._base import peers, signals
 from limbeck._base.errors import ConfigError, LimbeckError, ResourceError, is_memory_error
 from limbeck._base.matplotlib_import import import_matplotlib
 from limbeck._base.version import __version__
@@ -103,6 +104,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             import_matplotlib(with_settings=False)
         return arguments.command(arguments)
     except BaseException as error:
+        if not _reports(error):
+            return _silent_exit_code(error)
         # Libraries turn an interrupt into errors of their own, so the flag decides.
         if isinstance(error, KeyboardInterrupt) or signals.received_signal() is not None:
             return fail(signals.interrupt_message(), signals.exit_code())
@@ -112,6 +115,23 @@ def main(argv: Sequence[str] | None = None) -> int:
         return exit_code
     finally:
         signals.set_advice(str)  # the next command in this process gives its own
+
+
+def _reports(error: BaseException) -> bool:
+    """Whether this process reports an error, which other processes of a training may have, too."""
+    if peers.is_first():
+        peers.end_children()
+        return True
+    if isinstance(error, peers.LostProcessError):
+        return peers.reports_loss()
+    if isinstance(error, KeyboardInterrupt) or signals.received_signal() is not None:
+        return False
+    time.sleep(peers.REPORT_SECONDS)  # in which the first process ends this one
+    return True
+
+
+def _silent_exit_code(error: BaseException) -> int:
+    return error.exit_code if isinstance(error, LimbeckError) else signals.exit_code()
 
 
 def parsers() -> tuple[Parser, dict[str, Parser]]:

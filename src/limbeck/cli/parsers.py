@@ -4,7 +4,7 @@ import argparse
 import os
 import shlex
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -65,13 +65,13 @@ def trust_of(arguments: argparse.Namespace) -> "Trust":
     return Trust(is_given=arguments.trust, command=command)
 
 
-def repeat_command(verb: str, run: Path, trust: "Trust") -> None:
+def repeat_command(verb: str, run: Path, trust: "Trust", settings: Sequence[str] = ()) -> None:
     """Set the command that the other processes of a distributed run repeat.
 
     They start in another working directory.
     """
     program = os.path.abspath(sys.argv[0])
-    sys.argv = [program, verb, str(run), *(["--trust"] if trust.is_given else [])]
+    sys.argv = [program, verb, str(run), *settings, *(["--trust"] if trust.is_given else [])]
 
 
 def add_settings(parser: argparse.ArgumentParser, settings: Mapping[str, Setting]) -> None:

@@ -5,14 +5,23 @@ from typing import Any
 
 from limbeck._base.errors import ConfigError
 from limbeck.cli import report
-from limbeck.cli.parsers import add_trust, add_verb, repeat_command, trust_of
+from limbeck.cli.parsers import add_settings, add_trust, add_verb, repeat_command, trust_of
 from limbeck.cli.terminal import note
+from limbeck.cli.verb_settings import Setting, read_settings
+
+SETTINGS = {
+    "trainer.devices": Setting(int, "trainer.devices=4", "number of devices, if it has changed"),
+    "trainer.num_nodes": Setting(int, "trainer.num_nodes=2", "number of machines, likewise"),
+}
+"""Settings with which a run may go on although it was started with others."""
 
 
 def add_parser(verbs: Any) -> None:
     """Add the parser of ``limbeck resume``."""
     text = "continue an interrupted run with the same settings"
-    add_trust(add_verb(verbs, "resume", text, run, run="run folder"))
+    parser = add_verb(verbs, "resume", text, run, run="run folder")
+    add_settings(parser, SETTINGS)
+    add_trust(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -22,11 +31,12 @@ def run(arguments: argparse.Namespace) -> int:
     from limbeck.run.manifest import read_manifest
     from limbeck.run.saved_files import damaged_files
 
+    changes = read_settings(arguments.settings, SETTINGS)
     folder = RunFolder(arguments.run.absolute())
     folder.check(resume=True)
     trust = trust_of(arguments)
     trust.check_links(folder.path)
-    repeat_command("resume", folder.path, trust)
+    repeat_command("resume", folder.path, trust, arguments.settings)
     manifest = read_manifest(folder)
     if manifest.state == "finished":
         missing = [*missing_results(folder), *untrained_models(folder, manifest)]
@@ -41,4 +51,4 @@ def run(arguments: argparse.Namespace) -> int:
             return report.run(arguments)
     from limbeck.cli.finish import continue_run
 
-    return continue_run(folder, trust)
+    return continue_run(folder, trust, changes)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from limbeck._base.errors import LimbeckWarning
+from limbeck._base.peers import is_first
 from limbeck._base.printable import printable_lines
 from limbeck._base.version import __version__
 
@@ -16,8 +17,7 @@ _python_format = warnings.formatwarning
 
 def announce_start() -> None:
     """Print a first line on a terminal, before PyTorch is imported."""
-    is_first_process = os.environ.get("LOCAL_RANK", "0") == "0"
-    if sys.stderr.isatty() and is_first_process:
+    if sys.stderr.isatty() and is_first():
         print(f"limbeck {__version__}: loading PyTorch", file=sys.stderr, flush=True)
 
 
@@ -76,8 +76,13 @@ def escape_unencodable_characters() -> None:
 
 
 def show_warnings_in_one_line() -> None:
-    """Print limbeck's own warnings without the line of code that raised them."""
+    """Print limbeck's own warnings without the line of code that raised them, and only once.
+
+    Of processes that train together, the first one prints them.
+    """
     warnings.formatwarning = _format_warning
+    if not is_first():
+        warnings.simplefilter("ignore", LimbeckWarning)
 
 
 def _format_warning(

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from limbeck._base.checks import check_count
 from limbeck._base.errors import ConfigError
+from limbeck._base.peers import training
 from limbeck._base.progress import Advance, StageProgress
 from limbeck.data.batch_forms import BatchNames, Key, Names
 from limbeck.losses import TASKS, Feature, Objective
@@ -70,6 +71,7 @@ def fit(
     try:
         launch(fabric)
         with (
+            training(),
             translate_errors(options.compile),
             fast_device_checks(),
             reproducible(options),

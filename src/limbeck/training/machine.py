@@ -8,6 +8,7 @@ from contextlib import contextmanager, suppress
 import torch
 
 from limbeck._base.errors import OUT_OF_MEMORY, ConfigError, ResourceError, is_memory_error
+from limbeck._base.peers import lost_process
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # names and numbers of malloc.h
 _MALLOC_SETTINGS = ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "GLIBC_TUNABLES")
@@ -52,7 +53,7 @@ def translate_errors(compile: bool | str = False) -> Iterator[None]:
 
     Raises:
         ConfigError: If ``torch.compile`` fails on this machine.
-        ResourceError: If memory ran out.
+        ResourceError: If memory ran out, or another process of the training has ended.
     """
     try:
         yield
@@ -61,6 +62,8 @@ def translate_errors(compile: bool | str = False) -> Iterator[None]:
             f"{OUT_OF_MEMORY} of the device ran out: {error} Lower batch_size, or seeds."
         ) from None
     except (MemoryError, RuntimeError) as error:
+        if _is_connection_error(error):
+            raise lost_process() from None
         if type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
             reason = " ".join(str(error).split())[:300]
             raise ConfigError(
@@ -72,3 +75,11 @@ def translate_errors(compile: bool | str = False) -> Iterator[None]:
         raise ResourceError(
             f"{OUT_OF_MEMORY} ran out: {error} Lower batch_size, or seeds."
         ) from None
+
+
+def _is_connection_error(error: Exception) -> bool:
+    """Whether an error says that another process of a training cannot be reached any more."""
+    if isinstance(error, getattr(torch.distributed, "DistError", ())):
+        return True
+    message = str(error)
+    return "third_party/gloo" in message or "Connection closed by peer" in message

@@ -1,8 +1,12 @@
 """Start of the processes that train together."""
 
-from lightning_fabric import Fabric
+import os
 
-from limbeck._base.errors import ConfigError
+from lightning_fabric import Fabric
+from torch import distributed
+
+from limbeck._base.errors import ConfigError, ResourceError
+from limbeck._base.peers import set_rank, start_children, watch_parent
 
 
 def launch(fabric: Fabric) -> None:
@@ -10,7 +14,10 @@ def launch(fabric: Fabric) -> None:
 
     Raises:
         ConfigError: If the strategy would fork this process.
+        ResourceError: If the processes cannot connect.
     """
+    _start(fabric)
+    watch_parent()
     try:
         fabric.launch()
     except TypeError:
@@ -19,3 +26,42 @@ def launch(fabric: Fabric) -> None:
             "process has to run the whole command. Use trainer.strategy=ddp in a script, or "
             "trainer.devices=1 in a notebook."
         ) from None
+    except distributed.DistError as error:
+        raise _connection_error(error) from None
+    set_rank(fabric.global_rank)
+
+
+def _start(fabric: Fabric) -> None:
+    """Start the other processes of this machine, unless torchrun, SLURM or limbeck has.
+
+    Lightning's launcher would do so, too, but it ends all of them without a word when one is lost.
+    """
+    launcher = fabric.strategy.launcher
+    environment = getattr(fabric.strategy, "cluster_environment", None)
+    if launcher is None or environment is None or launcher.is_interactive_compatible:
+        return
+    if not environment.creates_processes_externally:
+        variables = {
+            "MASTER_ADDR": environment.main_address,
+            "MASTER_PORT": str(environment.main_port),
+            "NODE_RANK": str(environment.node_rank()),
+            "WORLD_SIZE": str(fabric.world_size),
+        }
+        start_children(getattr(fabric.strategy, "num_processes", 1), variables)
+
+
+def _connection_error(error: Exception) -> ResourceError:
+    """Return the error of processes that cannot connect."""
+    address, port = os.environ.get("MASTER_ADDR"), os.environ.get("MASTER_PORT")
+    reason = " ".join(str(error).split())
+    if "EADDRINUSE" in reason or "address already in use" in reason.lower():
+        return ResourceError(
+            f"Port {port} (MASTER_PORT), at which the processes of the training should meet, is in "
+            "use by another program. Choose another: unset MASTER_PORT, or --master-port of "
+            "torchrun."
+        )
+    return ResourceError(
+        f"The processes of the training cannot meet at {address}:{port} (MASTER_ADDR, "
+        f"MASTER_PORT): {reason[:300]}. Check that all machines reach this address and run the "
+        "same command."
+    )

@@ -83,7 +83,7 @@ def train_epochs(
     check_loss_scale(task.cohort.students, fabric.strategy.precision)
     device, rank, processes = fabric.device, fabric.global_rank, fabric.world_size
     train_batches = share_loader(data.train_batches(device, rank=rank, processes=processes), fabric)
-    val_batches = share_loader(data.val_batches(device), fabric)
+    val_batches = data.val_batches(device)  # whole: a share would have some samples twice
     epochs, accumulate = options.max_epochs or 1, options.accumulate_grad_batches
     epoch_length = count_batches(train_batches, options.limit_train_batches)
     val_length = count_batches(val_batches, options.limit_val_batches)

@@ -102,7 +102,8 @@ def write_shards(folder: Path, shards: dict[str, Tensor]) -> None:
     try:
         checkpoint.save(shards, storage_writer=writer)
     except CheckpointException as error:
-        raise _cause(error) from None
+        cause = _cause(error)
+        raise OSError(cause.errno, cause.strerror, str(folder)) from None
 
 
 def read_shards(folder: Path, shards: dict[str, Tensor]) -> None:
