@@ -5,6 +5,7 @@ from support.commands import run
 from support.costs import COST
 
 from limbeck.cli.cost import cost_table
+from limbeck.cli.main import main
 
 
 def test_costs_are_printed_as_a_table():
@@ -31,3 +32,24 @@ def test_an_estimator_is_not_measured_and_a_note_says_so(tmp_path):
     assert code == 0, err
     assert "The teacher is not measured: it is an estimator" in err
     assert not any(line.startswith("teacher") for line in out.splitlines())
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["runs/first", "data=digits"], "takes one run folder, or settings of the form KEY=VALUE"),
+        (["data=digits", "student.hiden=[3]"], "student.hidden"),
+        (["data=text"], "needs classifiers"),
+    ],
+)
+def test_mistakes_in_settings_are_one_message(words, message, capsys):
+    assert main(["cost", *words]) == 2
+    err = capsys.readouterr().err
+    assert message in err
+    assert err.count("\n") <= 2
+
+
+def test_a_student_that_starts_from_its_teacher_is_measured_after_a_run(capsys):
+    words = ["recipe=text_class", "data.tokenizer=bytes", "student.init=teacher"]
+    assert main(["cost", *words]) == 2
+    assert "the student starts from its teacher" in capsys.readouterr().err

@@ -28,14 +28,9 @@ _RESULTS: dict[str, tuple[str, Callable[[object], str], str]] = {
 
 def heading(cost: Cost) -> list[str]:
     """The headings of the table."""
-    columns = [
-        "Model",
-        "Runtime",
-        _RESULTS[_measure(cost)][0],
-        "File size",
-        "Multiply-adds",
-        "Memory",
-    ]
+    measure = _measure(cost)
+    results = [] if measure is None else [_RESULTS[measure][0]]
+    columns = ["Model", "Runtime", *results, "File size", "Multiply-adds", "Memory"]
     for number in cost.cores:
         cores = "1 core" if number == "1" else f"{number} cores"
         columns += [f"Latency, {cores}", f"Per second, {cores}"]
@@ -46,14 +41,10 @@ def rows(cost: Cost) -> list[list[str]]:
     """The rows of the table; the second line of a cell is set in small type."""
     table, measure = [], _measure(cost)
     for row in cost.rows:
-        cells = [
-            row.model,
-            RUNTIME_NAMES[row.runtime, row.precision],
-            _RESULTS[measure][1](getattr(row, measure)),
-            file_size(row.bytes),
-            _short(row.macs),
-            file_size(row.memory),
-        ]
+        cells = [row.model, RUNTIME_NAMES[row.runtime, row.precision]]
+        if measure is not None:
+            cells.append(_RESULTS[measure][1](getattr(row, measure)))
+        cells += [file_size(row.bytes), _short(row.macs), file_size(row.memory)]
         for number in cost.cores:
             timing = row.threads.get(number)
             if timing is None:
@@ -64,12 +55,12 @@ def rows(cost: Cost) -> list[list[str]]:
     return table
 
 
-def _measure(cost: Cost) -> str:
-    """The measure in which the models have a result."""
+def _measure(cost: Cost) -> str | None:
+    """The measure in which the models have a result; None for untrained ones."""
     for key in _RESULTS:
         if any(getattr(row, key) is not None for row in cost.rows):
             return key
-    return "errors"
+    return None
 
 
 def note(cost: Cost) -> str:
@@ -77,13 +68,19 @@ def note(cost: Cost) -> str:
     timings = [timing for row in cost.rows for timing in row.threads.values()]
     runs = min(timing.latency_ms.runs for timing in timings)
     processor = cost.hardware.get("cpu") or "an unknown processor"
+    measure = _measure(cost)
+    if measure is None:
+        models = "The models are untrained. Training changes none of these numbers."
+    else:
+        models = (
+            "Each architecture is represented by its distilled student with "
+            f"{_RESULTS[measure][2]}."
+        )
     return (
         f"Latency is the time for one input: median and quartiles of at least {runs:,} runs, in "
         f"which the models take turns. Per second counts inputs in batches of {cost.batch}. Memory "
         "is the peak of a process that loads the model and answers once, libraries included. "
-        f"Measured on {processor} with torch {cost.versions.get('torch')}. Each architecture is "
-        "represented by its distilled student with "
-        f"{_RESULTS[_measure(cost)][2]}."
+        f"Measured on {processor} with torch {cost.versions.get('torch')}. {models}"
     )
 
 
