@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.text_files import random_text, splits_of, write
 
+from limbeck._base import mapped_memory
 from limbeck._base.cache import TOKENS
-from limbeck._base.errors import DataError, LimbeckWarning
+from limbeck._base.errors import DataError, LimbeckWarning, ResourceError
 from limbeck._base.open_folder import OpenFolder
 from limbeck.data import text_file
 from limbeck.data.text import cache as token_cache
@@ -310,3 +311,18 @@ def test_a_short_text_gives_fewer_tokens_than_the_vocabulary_allows(tmp_path):
         )
     assert data.tokenizer.name == f"bpe-{data.classes}"
     assert 256 < data.classes < 300
+
+
+@pytest.mark.parametrize("in_memory", [False, None])
+def test_a_full_disk_ends_the_run_if_tokens_do_not_fit_into_memory(
+    tmp_path, monkeypatch, in_memory
+):
+    def full(*arguments):
+        raise OSError(28, "No space left on device")
+
+    file = write(tmp_path / "a.txt")
+    monkeypatch.setattr(token_cache, "_rows", full)
+    monkeypatch.setattr(mapped_memory, "available_memory", lambda: 10_000)
+    with pytest.raises(ResourceError, match=r"cannot hold the tokens \(No space left on device\)"):
+        text_file(file, block=16, in_memory=in_memory)
+    assert not list((tmp_path / "cache" / "tokens").iterdir())

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from limbeck._base import cache
 from limbeck._base.errors import SHORTAGES, DataError, LimbeckWarning, ResourceError
-from limbeck._base.mapped_memory import MAPPED_FILES
+from limbeck._base.mapped_memory import MAPPED_FILES, fits_memory
 from limbeck._base.open_folder import OpenFolder, PlantedFileError
 from limbeck._base.progress import StageProgress
 from limbeck.data.text.library_tokenizer import BPETokenizer
@@ -54,7 +54,8 @@ class DamagedError(Exception):
 class TokenCache:
     """A folder of trained tokenizers and of tokens.
 
-    If the folder cannot be written to, both stay in memory, with a warning.
+    If the folder cannot be written to, both stay in memory, with a warning, unless the tokens are
+    too large for it.
 
     Args:
         folder: Folder of the cache; None for the default one.
@@ -122,9 +123,10 @@ class TokenCache:
             f"{_key(description)}.tokens",
             lambda file: _write_blocks(file, segments, tokenizer, block, where),
             lambda content: _parse_blocks(content, block),
+            size=sum(len(piece) for pieces in segments.values() for piece in pieces),
         )
 
-    def entry(self, name: str, write: Write, parse: Parse[Content]) -> Content:
+    def entry(self, name: str, write: Write, parse: Parse[Content], *, size: int = 0) -> Content:
         """Return the content of a file in the folder, after writing it if necessary.
 
         Args:
@@ -132,6 +134,11 @@ class TokenCache:
             write: Function that writes the content to an open file.
             parse: Function from the bytes of the file to its content; raises a
                 :class:`DamagedError` if they are damaged.
+            size: Least number of bytes that the content may take.
+
+        Raises:
+            ResourceError: If the file cannot be written, and the content should not or could not
+                stay in memory instead.
         """
         if self.folder is not None:
             try:
@@ -139,6 +146,10 @@ class TokenCache:
             except OSError as error:
                 reason = f"{self.folder} cannot hold the tokens ({error.strerror or error})"
                 _, advice = SHORTAGES.get(error.errno or 0, ("", _OTHER_FOLDER))
+                if self.in_memory is False or not fits_memory(size):
+                    raise ResourceError(
+                        f"{reason}, which do not fit into memory. {advice}."
+                    ) from None
                 _warn(reason, advice, stacklevel=6)
                 self.folder = None
         memory = io.BytesIO()

@@ -81,6 +81,7 @@ def load_or_encode(texts: Texts, tokenizer: Tokenizer, length: int, cache: Token
         ConfigError: If the length leaves no room for a text.
         DataError: If the tokenizer fails on a text.
         UntrustedFileError: If it takes too long, or crashes.
+        ResourceError: If the disk is full, and the ids do not fit into memory.
     """
     definition = hashlib.sha256(tokenizer.definition.encode()).hexdigest()
     description = [FORMAT, "texts", length, definition, tokenizer.padding, _digest_of(texts)]
@@ -88,6 +89,7 @@ def load_or_encode(texts: Texts, tokenizer: Tokenizer, length: int, cache: Token
         f"{key_of(json.dumps(description))}.texts",
         lambda file: _write(file, texts, tokenizer, length),
         lambda content: _parse(content, length),
+        size=4 * length * sum(map(len, texts.values())),
     )
 
 
