@@ -8,8 +8,8 @@ them. The text repeats the paragraphs of Python's manual in random order; a lang
 teacher is trained on 20,000 of its blocks, which lie anywhere in it.
 The cache of images and tokens is written by a first run of each, whose peak counts too. The time is
 that of the teacher, its answers, the students and the evaluation, as the manifest has it. The peak
-is that of the resident memory of the process tree, sampled every 0.25 s or as the system records
-it: it includes pages of mapped files, and the 1.3 GB that a study of a few images needs.
+is that of the resident memory of the process tree, as in memory.py: it includes pages of mapped
+files, and the 1.3 GB that a study of a few images needs.
 
 The folder (``--folder``) needs 10 GB for the images, and 25 GB for the text.
 """
@@ -64,12 +64,12 @@ def draw_images(file: Path, count: int) -> None:
     import pyarrow.parquet as pq
 
     random = np.random.default_rng(0)
-    patterns = random.integers(60, 196, (10, 32, 32, 3))
+    patterns = random.integers(60, 196, (10, 32, 32, 3), dtype=np.int16)
     schema = pa.schema({"image": pa.binary(), "label": pa.string()})
     with pq.ParquetWriter(file, schema, compression="none") as writer:
         for first in range(0, count, AT_ONCE):
             labels = random.integers(0, 10, min(AT_ONCE, count - first))
-            noise = random.integers(-60, 61, (len(labels), 32, 32, 3))
+            noise = random.integers(-60, 61, (len(labels), 32, 32, 3), dtype=np.int16)
             pixels = (patterns[labels] + noise).clip(0, 255).astype(np.uint8)
             images = [b"P6 32 32 255\n" + image.tobytes() for image in pixels]
             names = [f"class {label}" for label in labels]
