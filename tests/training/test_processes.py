@@ -102,15 +102,15 @@ def command_of(pid):
 
 @pytest.mark.slow
 @pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="finds processes in /proc")
-@pytest.mark.parametrize(("lost", "strategy"), [(0, "ddp"), (1, "fsdp")])
-def test_a_lost_process_ends_the_others_with_one_message(tmp_path, lost, strategy):
+@pytest.mark.parametrize(("rank", "strategy"), [(0, "ddp"), (1, "fsdp")])
+def test_a_lost_process_ends_the_others_with_one_message(tmp_path, rank, strategy):
     process = start(tmp_path, f"trainer.strategy={strategy}")
     wait_for_checkpoint(process, tmp_path)
     child = child_of(process)
-    os.kill(child if lost else process.pid, signal.SIGKILL)
+    os.kill(child if rank else process.pid, signal.SIGKILL)
     _, errors = process.communicate(timeout=300)
-    assert process.returncode == (ResourceError.exit_code if lost else -signal.SIGKILL)
-    name = "Process 1 of this training was ended by signal 9" if lost else "The first process"
+    assert process.returncode == (ResourceError.exit_code if rank else -signal.SIGKILL)
+    name = "Process 1 of this training was ended by signal 9" if rank else "The first process"
     assert errors.count("error: ") == 1
     assert f"error: {name}" in errors
     assert "Traceback" not in errors
