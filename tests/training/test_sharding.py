@@ -99,7 +99,8 @@ def one_process(monkeypatch):
         torch.distributed.destroy_process_group()
 
 
-def test_a_sharded_student_is_trained_in_place(one_process):
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed", "bf16-true"])
+def test_a_sharded_student_is_trained_in_place(one_process, precision):
     def pair():
         torch.manual_seed(0)
         student = nn.Sequential(nn.Linear(5, 7), nn.ReLU(), nn.Linear(7, 3))
@@ -113,6 +114,7 @@ def test_a_sharded_student_is_trained_in_place(one_process):
         student, teacher = pair()
         layers = list(teacher)
         options = {"gradient_clip_val": 0.1, "gradient_clip_algorithm": "value", **trainer}
+        options |= {"precision": precision, "accumulate_grad_batches": 2}
         result = distill(student, teacher, loader, epochs=2, trainer=options, progress=False)
         assert result is student
         assert list(teacher) == layers
