@@ -9,6 +9,7 @@ import pytest
 from support.commands import SOURCE, interruptible, killed_at_the_end
 
 from limbeck._base import signals
+from limbeck._base.errors import ConfigError
 from limbeck._base.progress import StageProgress
 from limbeck.training.epochs import read_epoch
 
@@ -100,3 +101,13 @@ def test_long_loops_read_the_flag(monkeypatch):
     with pytest.raises(signals.Interrupted):
         next(steps)
     assert signals.exit_code() == 143
+
+
+def test_the_error_of_another_thread_ends_a_loop():
+    signals.set_failure(ConfigError("taken over"))
+    try:
+        with pytest.raises(ConfigError, match="taken over"):
+            signals.check_interrupt()
+    finally:
+        signals.set_failure(None)
+    signals.check_interrupt()

@@ -17,3 +17,8 @@ def test_numbers_may_have_exponents(text, value):
 def test_other_values_are_refused(text):
     with pytest.raises(ConfigError, match=r"share=.* should be a number\. Example: share=0\.002"):
         read_settings([f"share={text}"], SHARE)
+
+
+def test_a_result_is_not_written_to_an_address():
+    with pytest.raises(ConfigError, match=r"to=s3://bucket/bundle: this command writes to this"):
+        read_settings(["to=s3://bucket/bundle"], {"to": Setting(str, "to=FOLDER", "folder")})

@@ -74,6 +74,8 @@ class CacheKind:
 ANSWERS = CacheKind("store", "LIMBECK_STORE")
 IMAGES = CacheKind("images", "LIMBECK_CACHE")
 TOKENS = CacheKind("tokens", "LIMBECK_CACHE", "tokens")
+COPIES = CacheKind("copies", "LIMBECK_CACHE", "copies")
+"""Copies of what is at an address."""
 COMPILED = CacheKind("compiled", "TORCHINDUCTOR_CACHE_DIR")
 
 
@@ -108,7 +110,8 @@ def open_root(folder: Path, *, create: bool = False) -> OpenFolder:
 def is_private(folder: Path) -> bool:
     """Whether a folder is in the user's cache, rather than one that the user named."""
     with suppress(ResourceError):  # there is no home folder
-        return folder in [kind.private_folder for kind in (ANSWERS, IMAGES, TOKENS, COMPILED)]
+        kinds = (ANSWERS, IMAGES, TOKENS, COPIES, COMPILED)
+        return folder in [kind.private_folder for kind in kinds]
     return False
 
 

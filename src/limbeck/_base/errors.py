@@ -5,6 +5,8 @@ The command line prints the message without a traceback. In Python they are ordi
 
 import errno
 
+from limbeck._base.addresses import with_addresses
+
 OUT_OF_MEMORY = "Memory"
 """First word of all messages about a lack of memory."""
 
@@ -34,6 +36,9 @@ class LimbeckError(Exception):
     """Base class of all errors that users can fix."""
 
     exit_code = 1
+
+    def __str__(self) -> str:
+        return with_addresses(super().__str__())
 
 
 class LimbeckWarning(UserWarning):

@@ -15,6 +15,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from limbeck._base.addresses import with_addresses
 from limbeck._base.printable import printable
 from limbeck._base.signals import check_interrupt
 
@@ -96,7 +97,8 @@ class StageProgress:
     def say(self, message: str) -> None:
         """Print a line."""
         if self.enabled:
-            self.console.print(printable(message), highlight=False, markup=False, soft_wrap=True)
+            text = printable(with_addresses(message))
+            self.console.print(text, highlight=False, markup=False, soft_wrap=True)
 
     @contextmanager
     def stage(self, label: str, total: float) -> Iterator[Advance]:

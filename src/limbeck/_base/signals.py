@@ -39,6 +39,7 @@ class _State:
         first: Number of the first signal; None without a signal.
         is_handled: Whether the handler has run in the main thread.
         defers: Whether a signal only sets the flag.
+        failure: Error of another thread that ends the command; None without one.
         advice: Function that returns what to do next, for the message.
         is_reported: Whether the user has been told about the interrupt.
         sockets: Reading and writing end of the watchdog's channel; None without a watchdog.
@@ -48,6 +49,7 @@ class _State:
         self.first: int | None = None
         self.is_handled = False
         self.defers = False
+        self.failure: Exception | None = None
         self.advice: Callable[[], str] = str
         self.is_reported = False
         self.sockets: tuple[socket.socket, socket.socket] | None = None
@@ -71,9 +73,17 @@ def check_interrupt() -> None:
 
     Raises:
         Interrupted: If a signal has been received.
+        Exception: If another thread has failed, see :func:`set_failure`.
     """
     if _state.first is not None:
         raise Interrupted
+    if _state.failure is not None:
+        raise _state.failure
+
+
+def set_failure(error: Exception | None) -> None:
+    """Let :func:`check_interrupt` raise the error of another thread; None for no error."""
+    _state.failure = error
 
 
 @contextmanager

@@ -32,7 +32,12 @@ def add_parser(verbs: Any) -> None:
     """Add the parser of ``limbeck answers``."""
     text = "write the answers of a teacher to all samples of a dataset, to learn from without it"
     parser = add_verb(
-        verbs, "answers", text, run, run="folder of a finished run, or a model as in teacher.from"
+        verbs,
+        "answers",
+        text,
+        run,
+        run="folder of a finished run, or a model as in teacher.from",
+        reads="model",
     )
     parser.add_argument("settings", nargs="*", metavar="KEY=VALUE", help="settings, see below")
     parser.epilog = EPILOG

@@ -10,7 +10,8 @@ from limbeck.cli.terminal import note, say
 
 def add_parser(verbs: Any) -> None:
     """Add the parser of ``limbeck open``."""
-    add_verb(verbs, "open", "open the report of a run in the browser", run, run="run folder")
+    text = "open the report of a run in the browser"
+    add_verb(verbs, "open", text, run, run="run folder", reads="results")
 
 
 def run(arguments: argparse.Namespace) -> int:

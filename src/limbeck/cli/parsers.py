@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from limbeck._base.addresses import path_of
 from limbeck._base.printable import printable
 from limbeck.cli.verb_settings import Setting
 
@@ -23,8 +24,17 @@ class Parser(argparse.ArgumentParser):
         super().error(printable(message))
 
 
+Command = Callable[[argparse.Namespace], int]
+
+
 def add_verb(
-    verbs: Any, name: str, text: str, command: Callable[[argparse.Namespace], int], *, run: str = ""
+    verbs: Any,
+    name: str,
+    text: str,
+    command: Command,
+    *,
+    run: str = "",
+    reads: str = "results_and_models",
 ) -> argparse.ArgumentParser:
     """Add the parser of a verb.
 
@@ -34,6 +44,8 @@ def add_verb(
         text: Description in the imperative, without a full stop.
         command: Function that runs the verb.
         run: Description of the argument ``RUN``; empty for a verb without it.
+        reads: Files that the verb reads of a run at an address, the name of a function of
+            :mod:`limbeck.run.remote`; ``model`` if it may be a model, too.
     """
     parser: argparse.ArgumentParser = verbs.add_parser(
         name,
@@ -42,9 +54,36 @@ def add_verb(
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     if run:
-        parser.add_argument("run", type=Path, metavar="RUN", help=run)
+        parser.add_argument("run", type=path_or_address, metavar="RUN", help=run)
+        command = _on_copy(command, reads)
     parser.set_defaults(command=command)
     return parser
+
+
+def path_or_address(text: str) -> Path | str:
+    """Return a path, or the address that an argument names."""
+    return path_of(text) or text
+
+
+def _on_copy(command: Command, reads: str) -> Command:
+    """Let a verb use the copy of a run at an address, and upload what it writes to the run."""
+
+    def run(arguments: argparse.Namespace) -> int:
+        if isinstance(arguments.run, Path):
+            return command(arguments)
+        from limbeck.run import remote
+
+        if reads == "model":
+            arguments.run = remote.local_model(arguments.run)
+            return command(arguments)
+        address = remote.RemoteRun.at(arguments.run)
+        address.fetch(getattr(remote, reads))
+        arguments.run = address.folder
+        exit_code = command(arguments)
+        address.upload_outputs()
+        return exit_code
+
+    return run
 
 
 def add_trust(parser: argparse.ArgumentParser) -> None:

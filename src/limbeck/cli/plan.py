@@ -21,7 +21,7 @@ SETTINGS = {
 def add_parser(verbs: Any) -> None:
     """Add the parser of ``limbeck plan``."""
     text = "estimate from a small run how many seeds and test samples would show a difference"
-    parser = add_verb(verbs, "plan", text, run, run="folder of a finished run")
+    parser = add_verb(verbs, "plan", text, run, run="folder of a finished run", reads="results")
     add_settings(parser, SETTINGS)
 
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 def add_parser(verbs: Any) -> None:
     """Add the parser of ``limbeck report``."""
     text = "print the results of a run and write its report.html again"
-    add_trust(add_verb(verbs, "report", text, run, run="run folder"))
+    add_trust(add_verb(verbs, "report", text, run, run="run folder", reads="results"))
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -23,11 +23,16 @@ def run(arguments: argparse.Namespace) -> int:
     from limbeck.report.terminal import print_summary
     from limbeck.run.folder import RunFolder
     from limbeck.run.manifest import UNFINISHED, read_manifest
+    from limbeck.run.remote import everything, remote_run
     from limbeck.run.summary import read_summary
 
     trust = trust_of(arguments)
     folder = RunFolder(arguments.run, follow_links=trust.is_given)
     trust.check_links(folder.path)
+    is_unfinished = folder.manifest.is_file() and read_manifest(folder).state in UNFINISHED
+    remote = remote_run(folder.path)
+    if remote is not None and is_unfinished:
+        remote.fetch(everything)  # to finish it here
     if folder.manifest.is_file() and not folder.summary.is_file():
         from limbeck.cli.finish import finish
 

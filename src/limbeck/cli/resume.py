@@ -1,13 +1,16 @@
 """``limbeck resume``."""
 
 import argparse
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from limbeck._base.errors import ConfigError
 from limbeck.cli import report
 from limbeck.cli.parsers import add_settings, add_trust, add_verb, repeat_command, trust_of
-from limbeck.cli.terminal import note
+from limbeck.cli.terminal import note, say
 from limbeck.cli.verb_settings import Setting, read_settings
+
+if TYPE_CHECKING:
+    from limbeck.run.folder import RunFolder
 
 SETTINGS = {
     "trainer.devices": Setting(int, "trainer.devices=4", "number of devices, if it has changed"),
@@ -19,7 +22,7 @@ SETTINGS = {
 def add_parser(verbs: Any) -> None:
     """Add the parser of ``limbeck resume``."""
     text = "continue an interrupted run with the same settings"
-    parser = add_verb(verbs, "resume", text, run, run="run folder")
+    parser = add_verb(verbs, "resume", text, run, run="run folder", reads="everything")
     add_settings(parser, SETTINGS)
     add_trust(parser)
 
@@ -42,6 +45,9 @@ def run(arguments: argparse.Namespace) -> int:
         missing = [*missing_results(folder), *untrained_models(folder, manifest)]
         damaged = damaged_files(folder, manifest)
         if not missing and not damaged:
+            if _upload_rest(folder):
+                say(f"{arguments.run} is finished. What was missing there has been uploaded.")
+                return 0
             raise ConfigError(
                 f"{arguments.run} is already finished. Its report is {folder.report}."
             )
@@ -52,3 +58,14 @@ def run(arguments: argparse.Namespace) -> int:
     from limbeck.cli.finish import continue_run
 
     return continue_run(folder, trust, changes)
+
+
+def _upload_rest(folder: "RunFolder") -> bool:
+    """Upload what an earlier process could not; returns False if nothing is missing there."""
+    from limbeck.run.remote import remote_run
+
+    remote = remote_run(folder.path)
+    if remote is None or not remote.has_unsent_files():
+        return False
+    with folder.claim(resume=True):  # which uploads all files at its end
+        return True

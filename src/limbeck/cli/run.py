@@ -17,6 +17,7 @@ from limbeck.cli.parsers import add_verb
 from limbeck.cli.run_help import GROUPS_AND_SETTINGS
 from limbeck.cli.terminal import fail, note, say
 from limbeck.run.folder import RunFolder, default_folder, reserve_folder
+from limbeck.run.remote import new_run_folder
 
 if TYPE_CHECKING:
     from limbeck.cli.config.command import Command
@@ -88,7 +89,7 @@ def _output_folder(settings: Mapping[str, Any]) -> Iterator[Path]:
     default = default_folder(str(settings.get("recipe")))
     is_first_process = getattr(rank_zero_only, "rank", 0) == 0
     if isinstance(out, str):
-        yield Path(out)
+        yield new_run_folder(out, is_first=is_first_process)
     elif out is not None:
         raise ConfigError(f"out={out!r} should be the path of a folder.")
     elif is_first_process:

@@ -12,7 +12,7 @@ from limbeck._base import cache
 from limbeck._base.errors import ConfigError, ResourceError, UntrustedFileError
 from limbeck._base.printable import printable_record
 from limbeck._base.sizes import format_bytes
-from limbeck.cli.parsers import add_verb
+from limbeck.cli.parsers import add_verb, path_or_address
 from limbeck.cli.terminal import say
 from limbeck.store.files import (
     StoreFolder,
@@ -209,7 +209,7 @@ def add_parser(verbs: Any) -> None:
     parser.add_argument("--all", action="store_true", help="clear every store")
     parser.add_argument(
         "--folder",
-        type=Path,
+        type=path_or_address,
         metavar="DIR",
         help="folder of the stores (default: cache folder)",
     )
@@ -222,6 +222,8 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.keys and arguments.action == "list":
         raise ConfigError("'limbeck store list' takes no key: it lists every store.")
     root = arguments.folder or cache.ANSWERS.default_folder
+    if not isinstance(root, Path):
+        raise ConfigError(f"--folder {root}: 'limbeck store' is for folders of this machine.")
     if os.path.lexists(root) and not root.is_dir():
         raise ConfigError(f"{root} is not a folder. Name the folder of the stores with --folder.")
     lines: Iterable[str] = table(root)

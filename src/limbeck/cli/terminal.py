@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
+from limbeck._base.addresses import with_addresses
 from limbeck._base.errors import LimbeckWarning
 from limbeck._base.peers import is_first
 from limbeck._base.printable import printable_lines
@@ -23,7 +24,7 @@ def announce_start() -> None:
 
 def say(text: object) -> None:
     """Print a text of one or more lines to standard output."""
-    print(printable_lines(text), flush=True)
+    print(_display_text(text), flush=True)
 
 
 def text_table(rows: Sequence[Sequence[str]], *, names: int) -> str:
@@ -48,7 +49,12 @@ def text_table(rows: Sequence[Sequence[str]], *, names: int) -> str:
 
 def note(text: object) -> None:
     """Print a remark to standard error, apart from the results."""
-    print(printable_lines(text), file=sys.stderr)
+    print(_display_text(text), file=sys.stderr)
+
+
+def _display_text(text: object, indent: str = "") -> str:
+    """Return a text for people: with addresses, and without control characters."""
+    return printable_lines(with_addresses(str(text)), indent)
 
 
 def fail(message: str, exit_code: int) -> int:
@@ -57,7 +63,7 @@ def fail(message: str, exit_code: int) -> int:
     from rich.text import Text
 
     console = Console(stderr=True, soft_wrap=True)
-    console.print(Text("error: ", style="bold red") + Text(printable_lines(message, indent="  ")))
+    console.print(Text("error: ", style="bold red") + Text(_display_text(message, indent="  ")))
     return exit_code
 
 
@@ -89,5 +95,5 @@ def _format_warning(
     message: Warning | str, category: type[Warning], *location: Any, **line: Any
 ) -> str:
     if issubclass(category, LimbeckWarning):
-        return f"warning: {printable_lines(message, indent='  ')}\n"
+        return f"warning: {_display_text(message, indent='  ')}\n"
     return _python_format(message, category, *location, **line)

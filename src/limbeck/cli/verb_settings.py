@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from limbeck._base.addresses import is_address
 from limbeck._base.checks import closest
 from limbeck._base.errors import ConfigError
 from limbeck._base.reading import parse_yaml
@@ -58,6 +59,10 @@ def _parse_value(key: str, text: str, setting: Setting) -> Any:
     if setting.type is str:
         if not text:
             raise ConfigError(f"{key}= has no value. Example: {setting.example}.")
+        if key == "to" and is_address(text):
+            raise ConfigError(
+                f"to={text}: this command writes to this machine. Name a path, and copy the result."
+            )
         return text
     import yaml
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from limbeck._base.checks import check_seed
+from limbeck._base.copies import local_copy
 from limbeck._base.errors import ConfigError, DataError, LimbeckWarning
 from limbeck._base.runtime import folders as runtime_folders
 from limbeck._base.runtime.errors import InputError
@@ -293,7 +294,7 @@ def require_folder(root: str | Path) -> Path:
     Raises:
         DataError: If it is missing or is a file.
     """
-    folder = Path(root).expanduser()
+    folder = local_copy(root).expanduser()
     try:
         if folder.is_dir():
             return folder

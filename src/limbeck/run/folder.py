@@ -25,6 +25,7 @@ from limbeck._base.files import (
 from limbeck._base.printable import printable
 from limbeck._base.reading import open_text, parse_json, read_text
 from limbeck.run.lock import hold_lock
+from limbeck.run.remote import hold_address
 
 WRITTEN_BY_READERS = ("cost.json", "report.html")
 """Files that commands write which otherwise only read the run, several of them at once."""
@@ -108,7 +109,10 @@ class RunFolder:
             raise ConfigError(
                 f"out={self.path} cannot be created. Choose another folder."
             ) from None
-        with hold_lock(self.path.resolve()):
+        with (
+            hold_lock(self.path.resolve()),
+            hold_address(self.path, resume=resume, overwrite=overwrite),
+        ):
             # Another process may have used the folder since the first check.
             self.check(resume=resume, overwrite=overwrite)
             if not resume:

@@ -2,13 +2,17 @@
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePath
 
+from limbeck._base.addresses import add_copy
 from limbeck._base.errors import LimbeckError
+from limbeck._base.storage import Storage
 from limbeck.run.folder import RunFolder
+from limbeck.run.lease import LEASE
 from limbeck.run.lock import is_at_work
 from limbeck.run.manifest import Manifest, read_manifest
+from limbeck.run.remote import MANIFEST
 from limbeck.run.summary import Summary, read_summary
 
 MAX_DEPTH = 5
@@ -43,6 +47,30 @@ def list_runs(folder: Path) -> list[RunEntry]:
     """Return the runs in a folder and its subfolders, the newest first. Links are not followed."""
     entries = [_entry(RunFolder(path)) for path in _run_folders(folder)]
     return sorted(entries, key=lambda entry: (entry.started, entry.path.as_posix()), reverse=True)
+
+
+def list_runs_at(address: str, folder: Path) -> list[RunEntry]:
+    """Return the runs at an address and below it, the newest first.
+
+    Args:
+        address: Address of a run, or of a folder with runs.
+        folder: Empty folder for copies of their results.
+
+    Raises:
+        ResourceError: If the address cannot be reached.
+    """
+    storage = Storage(address)
+    add_copy(folder, storage.address)
+    files = storage.files()
+    runs = {name.removesuffix(MANIFEST) for name in files if PurePath(name).name == MANIFEST}
+    needed = [f"{run}{name}" for run in runs for name in (MANIFEST, "summary.json", "config.yaml")]
+    storage.download([files[name] for name in needed if name in files], folder)
+    entries = []
+    for entry in list_runs(folder):
+        name = (entry.path.relative_to(folder) / LEASE).as_posix()
+        is_running = entry.state == "stopped" and name in files
+        entries.append(replace(entry, state="running") if is_running else entry)
+    return entries
 
 
 def _run_folders(folder: Path) -> Iterator[Path]:

@@ -72,10 +72,17 @@ class Holder:
     def read(cls, descriptor: int) -> "Holder | None":
         """Read the holder from an open lock file; None if it names none."""
         try:
-            content = json.loads(os.pread(descriptor, _MAX_BYTES, 0))
-            holder = cls(**content)
+            return cls.parse(os.pread(descriptor, _MAX_BYTES, 0))
+        except OSError:
+            return None
+
+    @classmethod
+    def parse(cls, content: bytes) -> "Holder | None":
+        """Read the holder from JSON; None if it names none."""
+        try:
+            holder = cls(**json.loads(content[:_MAX_BYTES]))
             datetime.fromisoformat(holder.since)
-        except (OSError, ValueError, TypeError, RecursionError):
+        except (ValueError, TypeError, RecursionError):
             return None
         texts = (holder.host, holder.since, holder.system)
         is_sound = type(holder.pid) is int and holder.pid > 0

@@ -1,6 +1,7 @@
 """Opening of a store: finished shards are checked and missing ones are computed."""
 
 import mmap
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
@@ -21,18 +22,24 @@ from limbeck.store.files import (
 )
 from limbeck.store.folder import find_stores
 from limbeck.store.key import Header, damage_error, differing_parts
+from limbeck.store.remote import RemoteStores, remote_stores
 from limbeck.store.verify import verify
 from limbeck.teacher.signal import StoredTeacher
 
 PROGRESS_BYTES = 1 << 28
 """Minimum size of a store in bytes for which checking shows progress."""
+UPLOAD_SECONDS = 30.0
+"""Number of seconds between two uploads of finished shards to an address."""
 
 
 def is_complete(root: Path, header: Header) -> bool:
     """Whether a store exists with all its shards."""
     with suppress(UntrustedFileError, ResourceError):
         store = _find(root, header)
-        return store is not None and store.complete
+        if store is not None and store.complete:
+            return True
+        remote = remote_stores(root)
+        return remote is not None and remote.is_complete(header)
     return False
 
 
@@ -60,6 +67,9 @@ def open_store(
         dtype = DTYPES[header.dtype] if header.kind == "dense" else torch.uint8
         records = torch.frombuffer(content, dtype=dtype).view(*header.shape, -1)
         verify(on_device, records, header, root)
+    remote = remote_stores(root)
+    if remote is not None:  # what an earlier study could not upload
+        remote.upload(StoreFolder(root / header.key, header))
     return StoredTeacher(
         records,
         rows=None if teacher_pass.covers_split else teacher_pass.rows,
@@ -142,16 +152,25 @@ def _build(
         shards = describe_shards(check.damaged_shards)
         progress.say(f"store {header.key[:12]}: {shards} damaged and computed again")
     store.prepare(damaged_shards=check.damaged_shards)
-    _compute(store, teacher_pass, progress)
+    remote = remote_stores(root)
+    if remote is not None:
+        remote.download(store, progress)
+    _compute(store, teacher_pass, progress, remote)
     content = store.check().content
     if content is None:
         raise UntrustedFileError(f"{store.path}: the answers just written cannot be read back.")
     return content
 
 
-def _compute(store: StoreFolder, teacher_pass: TeacherPass, progress: StageProgress) -> None:
+def _compute(
+    store: StoreFolder,
+    teacher_pass: TeacherPass,
+    progress: StageProgress,
+    remote: RemoteStores | None,
+) -> None:
     """Compute the shards without a checksum."""
     header, finished = store.header, store.checksums()
+    next_upload = time.monotonic() + UPLOAD_SECONDS
     missing = [shard for shard in range(header.shards) if shard not in finished]
     done = teacher_pass.count - sum(len(header.rows_of(shard)) for shard in missing) * header.views
     label = "teacher answers"
@@ -167,6 +186,9 @@ def _compute(store: StoreFolder, teacher_pass: TeacherPass, progress: StageProgr
                 done += len(number)
                 advance(done)
             store.write(shard, torch.cat(records).numpy().tobytes())
+            if remote is not None and time.monotonic() > next_upload:
+                remote.upload(store)
+                next_upload = time.monotonic() + UPLOAD_SECONDS
 
 
 def _report_similar(root: Path, header: Header, progress: StageProgress) -> None:

@@ -100,14 +100,9 @@ class StoreFolder:
         if content is None:
             return {}
         try:
-            checksums = {int(shard): digest for shard, digest in content["shards"].items()}
-        except (ValueError, TypeError, LookupError, AttributeError):
-            raise damage_error(self.path, "it holds no checksums", CHECKSUMS) from None
-        for shard, digest in checksums.items():
-            if not 0 <= shard < self.header.shards or not isinstance(digest, str):
-                raise damage_error(
-                    self.path, f"shard {shard} is out of range or has no checksum", CHECKSUMS
-                )
+            checksums = parse_checksums(content, self.header)
+        except ValueError as error:
+            raise damage_error(self.path, str(error), CHECKSUMS) from None
         return checksums
 
     @property
@@ -130,7 +125,7 @@ class StoreFolder:
         try:
             with OpenFolder.open_entry(self.path) as folder, folder.read(ANSWERS) as file:
                 for done, shard in enumerate(sorted(checksums), start=1):
-                    if self._checksum(shard, self._read(file, shard)) != checksums[shard]:
+                    if self.checksum(shard, self._read(file, shard)) != checksums[shard]:
                         damaged_shards.append(shard)
                     advance(done)
                 if damaged_shards or len(checksums) < self.header.shards:
@@ -184,8 +179,20 @@ class StoreFolder:
             with folder.edit(ANSWERS) as file:
                 file.seek(self.header.rows_of(shard).start * self.header.row_bytes)
                 file.write(content)
-            checksums = {**self.checksums(), shard: self._checksum(shard, content)}
+            checksums = {**self.checksums(), shard: self.checksum(shard, content)}
             self._write_checksums(folder, checksums)
+
+    def read(self, shard: int) -> bytes:
+        """Read a shard, without a check of its checksum.
+
+        Raises:
+            ResourceError: If it cannot be read.
+        """
+        try:
+            with OpenFolder.open_entry(self.path) as folder, folder.read(ANSWERS) as file:
+                return self._read(file, shard)
+        except OSError as error:
+            raise unreadable(self.answers, error) from None
 
     def remove_leftovers(self) -> None:
         """Remove the temporary files of processes that were killed; the lock has to be held."""
@@ -197,7 +204,7 @@ class StoreFolder:
         file.seek(rows.start * self.header.row_bytes)
         return file.read(len(rows) * self.header.row_bytes)
 
-    def _checksum(self, shard: int, content: bytes) -> str:
+    def checksum(self, shard: int, content: bytes) -> str:
         """SHA-256 of the bytes and their position, so that shards cannot be swapped."""
         digest = hashlib.sha256(f"{self.header.key} {shard} {len(content)}\n".encode())
         digest.update(content)
@@ -206,6 +213,22 @@ class StoreFolder:
     def _write_checksums(self, folder: OpenFolder, checksums: Mapping[int, str]) -> None:
         shards = {str(shard): checksums[shard] for shard in sorted(checksums)}
         _write_json(folder, CHECKSUMS, {"format": FORMAT, "shards": shards})
+
+
+def parse_checksums(content: Any, header: Header) -> dict[int, str]:
+    """Read the checksums of shards from the content of their file.
+
+    Raises:
+        ValueError: If it is damaged; the message is a sentence without a full stop.
+    """
+    try:
+        checksums = {int(shard): digest for shard, digest in content["shards"].items()}
+    except (ValueError, TypeError, LookupError, AttributeError):
+        raise ValueError("it holds no checksums") from None
+    for shard, digest in checksums.items():
+        if not 0 <= shard < header.shards or not isinstance(digest, str):
+            raise ValueError(f"shard {shard} is out of range or has no checksum")
+    return checksums
 
 
 def _read_json(path: Path, name: str) -> Any:

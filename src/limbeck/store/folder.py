@@ -15,6 +15,7 @@ from limbeck._base.errors import LimbeckWarning, ResourceError, shortage_error
 from limbeck._base.open_folder import OpenFolder
 from limbeck.store.files import ALTERNATIVES, unreadable
 from limbeck.store.key import HEADER
+from limbeck.store.remote import remote_stores
 
 _KEY = re.compile(r"[0-9a-f]{32}")
 _STORE_FILE = re.compile(
@@ -91,6 +92,9 @@ def check_folder(root: Path) -> None:
     Warns:
         LimbeckWarning: If it contains stores, but cannot be written to.
     """
+    remote = remote_stores(root)
+    if remote is not None:
+        remote.check()
     existing = next(path for path in (root, *root.absolute().parents) if os.path.lexists(path))
     if not existing.is_dir():
         raise ResourceError(f"store.folder={root}: {existing} is not a folder. {ALTERNATIVES}")

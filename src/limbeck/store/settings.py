@@ -9,6 +9,7 @@ from limbeck._base import cache
 from limbeck._base.checks import check_count, closest
 from limbeck._base.errors import ConfigError
 from limbeck.store.key import ITEM_BYTES, KINDS, SPARSE_DTYPE, SPARSE_KINDS
+from limbeck.store.remote import store_folder
 
 MODES = ("auto", "off")
 
@@ -27,7 +28,8 @@ class StoreSettings:
         dtype: Type of dense logits: ``float16``, ``bfloat16`` or ``float32``. Logits in float32 are
             bit for bit those of the live teacher on the same device, except in tiny batches.
         views: Number of views per sample if a family of views is endless.
-        folder: Folder of all stores; None for ``$LIMBECK_STORE`` or the user's cache folder.
+        folder: Folder of all stores, or address such as ``s3://bucket/answers``; None for
+            ``$LIMBECK_STORE`` or the user's cache folder.
 
     Raises:
         ConfigError: If a value is out of range.
@@ -103,7 +105,7 @@ class StoreSettings:
         """Folder of all stores."""
         if self.folder is None:
             return cache.ANSWERS.default_folder
-        return Path(self.folder).expanduser()
+        return store_folder(self.folder)
 
 
 StoreLike = StoreSettings | Mapping[str, Any] | str | bool

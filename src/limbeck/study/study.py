@@ -19,6 +19,7 @@ from limbeck.report.page import write_report
 from limbeck.run.finding import Finding
 from limbeck.run.folder import RunFolder
 from limbeck.run.manifest import ManifestWriter
+from limbeck.run.remote import new_run_folder
 from limbeck.run.summary import Summary, write_summary
 from limbeck.store.folder import check_folder
 from limbeck.store.settings import StoreSettings
@@ -77,7 +78,7 @@ class Study:
         transfer: Samples to train students on, for arms without a transfer set of their own.
         seeds: Number of seeds (5 means 0 to 4), or a list of seeds.
         schedule: Epochs, batch size and optimizer of the students.
-        out: Folder of the run.
+        out: Folder of the run, or address such as ``s3://bucket/run``.
         options: Name, store, devices and other options of the run.
 
     Raises:
@@ -128,9 +129,10 @@ class Study:
                 )
         with quiet_lightning():
             self.rank, self.processes = process_of(dict(self.options.trainer))
-        self.run_folder = RunFolder(out, follow_links=self.options.follow_links)
+        folder = new_run_folder(out, resume=self.options.resume, is_first=self.rank == 0)
+        self.run_folder = RunFolder(folder, follow_links=self.options.follow_links)
         if self.rank > 0:
-            self.run_folder = TemporaryRunFolder(Path(out), self.options)
+            self.run_folder = TemporaryRunFolder(folder, self.options)
         self.progress = StageProgress(enabled=self.options.progress and self.rank == 0)
         self._engine = make_engine(self.options, self.run_folder, self.progress)
         check_splits(self.options.splits, self.seeds, self.plans, data)

@@ -20,6 +20,7 @@ from limbeck.models.files.weights import WEIGHTS
 from limbeck.run.finding import Finding
 from limbeck.run.folder import RunFolder
 from limbeck.run.manifest import ManifestWriter
+from limbeck.run.remote import local_model
 from limbeck.study.arms import ArmPlan, Teacher, build
 from limbeck.study.checks import check_layers, check_plain_inputs, check_views
 from limbeck.study.estimators import (
@@ -251,7 +252,7 @@ class TeacherSource:
         plans = [plan]
         source = list(plan.source or ())
         if len(source) == 1 and not isinstance(source[0], Teacher):
-            run, numbers = RunFolder(source[0]), range(1, self.splits.count)
+            run, numbers = RunFolder(local_model(source[0])), range(1, self.splits.count)
             folders = [run.teacher_of(number) for number in numbers]
             if all(folder.is_dir() for folder in folders):
                 plans += [replace(plan, source=[folder]) for folder in folders]

@@ -14,6 +14,7 @@ from limbeck.models.files.weights import DESCRIPTION
 from limbeck.models.huggingface.classifier import load_text_classifier
 from limbeck.models.huggingface.pooling import is_sentence_encoder
 from limbeck.models.huggingface.sentence_encoder import load_sentence_encoder
+from limbeck.run.remote import local_model
 from limbeck.study.arms import Teacher
 from limbeck.study.teacher_form import adapt, check_loaded, load_file
 from limbeck.study.texts import frame_of, texts_of
@@ -53,10 +54,7 @@ def load_teachers(teacher: Teacher, data: Dataset) -> list[LoadedModel]:
         if isinstance(path, Teacher):
             loaded += load_teachers(path, data)
             continue
-        if _is_transformers(Path(path), data):
-            models = [_load_transformers(path, data)]
-        else:
-            models = _load_files(Path(path), teacher, data)
+        models = _load(path, teacher, data)
         for model in models:
             model = adapt(model, teacher, data, str(path))
             check_loaded(model, data, str(path), SettingRemedies())
@@ -76,9 +74,16 @@ def load_first(teacher: Teacher, data: Dataset) -> LoadedModel:
     path = (teacher.source or ())[0]
     if isinstance(path, Teacher):
         return load_first(path, data)
-    if _is_transformers(Path(path), data):
-        return _load_transformers(path, data)
-    return _load_files(Path(path), teacher, data)[0]
+    return _load(path, teacher, data)[0]
+
+
+def _load(source: str | Path, teacher: Teacher, data: Dataset) -> list[LoadedModel]:
+    """Load the models of one source: a path, a name on the hub, or an address."""
+    path = local_model(source)
+    if _is_transformers(path, data):
+        is_on_disk = path.exists()
+        return [_load_transformers(path if is_on_disk else source, data)]
+    return _load_files(path, teacher, data)
 
 
 def _load_files(path: Path, teacher: Teacher, data: Dataset) -> list[LoadedModel]:

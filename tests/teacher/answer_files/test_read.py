@@ -8,7 +8,7 @@ import torch
 from support.answer_files import LOGITS, NAMES, PROBABILITIES, table, write_csv, write_lines
 
 from limbeck import Answers
-from limbeck._base.errors import ConfigError, ResourceError, TeacherError
+from limbeck._base.errors import ConfigError, TeacherError
 from limbeck.teacher.answer_files.columns import Requirements
 
 IDS = ["a.png", "b.png", "c.png", "d.png"]
@@ -79,7 +79,7 @@ def test_an_address_is_read_through_fsspec(tmp_path):
     assert torch.equal(answers.records, torch.from_numpy(LOGITS))
     with pytest.raises(TeacherError, match=r"gone\.csv is missing"):
         read(f"file://{tmp_path}/gone.csv")
-    with pytest.raises(ResourceError, match="cannot be read"):
+    with pytest.raises(ConfigError, match="nosuch:// is unknown"):
         read("nosuch://bucket/answers.csv")
 
 

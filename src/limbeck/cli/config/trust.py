@@ -81,6 +81,8 @@ TEXT_DATA = (
     "limbeck.data.text_file",
     "limbeck.data.text_folder",
 )
+_ADDRESS_KEYS = {"data": ("root", "path"), "teacher": ("from", "answers"), "store": ("folder",)}
+"""Settings that may be addresses, by section."""
 MAX_PARTS = 3
 """Maximum number of parts that a message names."""
 _CACHE_ENTRY = re.compile(r"[0-9a-f]{32}")
@@ -166,16 +168,31 @@ def foreign_settings(
             yield f"teacher{where}.views={views}"
     for section, key in (("store", "folder"), ("data", "cache")):
         folder = (settings.get(section) or {}).get(key)
-        if isinstance(folder, str) and not _may_hold_cache(Path(folder).expanduser(), run):
+        if not isinstance(folder, str) or is_address(folder):
+            continue
+        if not _may_hold_cache(Path(folder).expanduser(), run):
             yield f"{section}.{key}={folder}, a folder that is no cache of limbeck yet"
-    answers = (settings.get("teacher") or {}).get("answers")
-    if isinstance(answers, str) and is_address(answers):
-        yield f"teacher.answers={answers}, which may be read over the network"
+    for section, keys in _ADDRESS_KEYS.items():
+        for key in keys:
+            for where, address in _addresses((settings.get(section) or {}).get(key)):
+                name = f"{section}.{key}{where}={address}"
+                yield f"{name}, which may be read over the network"
     if (settings.get("data") or {}).get("_target_") in TEXT_DATA:
         sources = (settings.get("teacher") or {}).get("from") or []
         for source in [sources] if isinstance(sources, str) else sources:
             if not _exists(source):
                 yield f"teacher.from={source}, which may be a model on the hub"
+
+
+def _addresses(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
+    """Yield the addresses in a value, and where they are in it."""
+    if isinstance(value, str) and is_address(value):
+        yield path, value
+    elif isinstance(value, Mapping):
+        yield from _addresses(value.get("from"), f"{path}.from")
+    elif isinstance(value, list):
+        for number, item in enumerate(value):
+            yield from _addresses(item, f"{path}[{number}]")
 
 
 def _foreign_values(value: Any, path: str) -> Iterator[str]:

@@ -16,6 +16,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from limbeck._base.copies import local_copy
 from limbeck._base.errors import DataError
 from limbeck._base.reading import read_bytes
 from limbeck._base.runtime.files import open_file
@@ -126,7 +127,7 @@ def cifar10(
         ResourceError: If the archive could not be downloaded.
         UntrustedFileError: If the download is not the published archive.
     """
-    return _load(CIFAR10, Path(root), download, val, split_seed)
+    return _load(CIFAR10, local_copy(root), download, val, split_seed)
 
 
 def cifar100(
@@ -137,7 +138,7 @@ def cifar100(
     The folder is called ``cifar-100-binary`` and the archive ``cifar-100-binary.tar.gz``. Arguments
     and errors are those of :func:`cifar10`.
     """
-    return _load(CIFAR100, Path(root), download, val, split_seed)
+    return _load(CIFAR100, local_copy(root), download, val, split_seed)
 
 
 def _load(kind: CifarKind, root: Path, download: bool, val: int, split_seed: int) -> Dataset:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from limbeck._base.copies import local_copy
 from limbeck._base.errors import DataError, LimbeckWarning
 from limbeck._base.reading import parse_json
 from limbeck.data.checks import check_flag, join_some
@@ -92,7 +93,7 @@ def image_table(
     )
     check_flag("data.ordinal", ordinal)
     kind = TASKS[check_sample_task(task, ordinal=ordinal)]
-    root = Path(root).expanduser()
+    root = local_copy(root).expanduser()
     columns = _Columns(
         column_name(image_column), column_names(label_column), column_name(group), kind
     )

@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from limbeck._base.checks import check_count, check_seed
+from limbeck._base.copies import local_copy
 from limbeck._base.errors import DataError
 from limbeck.data.checks import is_file
 from limbeck.data.dataset import Dataset, Split
@@ -66,7 +67,7 @@ def mnist(
     options = _Options(
         val=val, split_seed=split_seed, train=train, test=test, size=size, channels=channels
     )
-    files = _Files("mnist", DIGIT_CLASSES, "MNIST", Path(root))
+    files = _Files("mnist", DIGIT_CLASSES, "MNIST", local_copy(root))
     return _read(files, files.find(download), options)
 
 
@@ -94,7 +95,7 @@ def fashion_mnist(
         val=val, split_seed=split_seed, train=train, test=test, size=size, channels=channels
     )
     files = _Files(
-        "fashion_mnist", FASHION_CLASSES, "FashionMNIST", Path(root), (DEBIAN_FASHION_MNIST,)
+        "fashion_mnist", FASHION_CLASSES, "FashionMNIST", local_copy(root), (DEBIAN_FASHION_MNIST,)
     )
     return _read(files, files.find(download), options)
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from limbeck._base.copies import local_copy
 from limbeck._base.errors import DataError, LimbeckWarning
 from limbeck.data.parts import TRAIN
 from limbeck.data.tables.frame import Frame, FrameTable
@@ -58,7 +59,7 @@ def open_source(path: str | Path | Frame, roles: Roles) -> TableSource:
     if isinstance(path, Frame):
         frame = FrameTable(path)
         return TableSource(Path("table"), [(frame, TRAIN)], {}, frame.categorical)
-    root = Path(str(path)).expanduser()
+    root = local_copy(str(path)).expanduser()
     files = [Table(root, TRAIN, {})]
     if os.path.isdir(root):
         files = sorted(list_tables(root, TABLE_SUFFIXES), key=lambda table: -table.part)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from limbeck._base.checks import check_count, did_you_mean
+from limbeck._base.copies import local_copy
 from limbeck._base.errors import ConfigError
 from limbeck._base.mapped_memory import check_in_memory
 from limbeck.data.checks import SplitShares, absolute, require_folder
@@ -79,7 +80,7 @@ def text_file(
     if path is None:
         texts = {"train": LongText.of(python_topics())}
         return _make_dataset(texts, options, cache, name or "python-manual", "Python's manual")
-    file = Path(str(path)).expanduser()  # Hydra parses a file name such as 0 as a number
+    file = local_copy(str(path)).expanduser()  # Hydra parses a file name such as 0 as a number
     name = name or file.name.removesuffix(".gz")
     texts = {"train": read_text(file, in_memory=in_memory)}
     return _make_dataset(texts, options, cache, name, str(file))

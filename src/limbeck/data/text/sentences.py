@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 
+from limbeck._base.copies import local_copy
 from limbeck._base.errors import DataError
 from limbeck.data.checks import absolute
 from limbeck.data.dataset import Dataset
@@ -85,7 +86,7 @@ def sentences(
     Warns:
         LimbeckWarning: If texts are cut, or if copies of a text are in several splits.
     """
-    root = Path(str(path)).expanduser()  # Hydra parses a file name such as 0 as a number
+    root = local_copy(str(path)).expanduser()  # Hydra parses a file name such as 0 as a number
     options = TextSampleOptions(
         tokenizer="bpe" if tokenizer is None else tokenizer,
         vocabulary=vocabulary,

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from limbeck._base.copies import local_copy
 from limbeck._base.errors import ConfigError, DataError, LimbeckWarning
 from limbeck.data.checks import absolute, join_some
 from limbeck.data.dataset import Dataset
@@ -106,7 +107,7 @@ def text_csv(
     """
     root = Path("python-manual")
     if path is not None:
-        root = Path(str(path)).expanduser()  # Hydra parses a file name such as 0 as a number
+        root = local_copy(str(path)).expanduser()  # Hydra parses a file name such as 0 as a number
     options = TextSampleOptions(
         tokenizer=tokenizer,
         vocabulary=vocabulary,

@@ -5,11 +5,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from limbeck._base.addresses import with_addresses
 from limbeck._base.errors import ConfigError
 from limbeck.evaluation.measure import measure_of
 from limbeck.report.families import is_control
 from limbeck.run.folder import RunFolder
 from limbeck.run.manifest import UNFINISHED, Manifest, read_manifest
+from limbeck.run.remote import fetch_run, results
 from limbeck.run.saved_files import check_results
 from limbeck.run.summary import ArmResult, Summary, read_summary
 
@@ -76,15 +78,15 @@ def read_runs(paths: Sequence[str | Path]) -> list[FinishedRun]:
     """Read the results of finished runs.
 
     Args:
-        paths: Run folders.
+        paths: Run folders, or addresses of runs.
 
     Raises:
         ConfigError: If there are fewer than two, one is named twice, or one is not finished.
         UntrustedFileError: If a file of a run is damaged.
     """
-    folders = [RunFolder(path) for path in paths]
+    folders = [RunFolder(fetch_run(path, results)) for path in paths]
     _check_number(folders)
-    names = short_names([folder.path for folder in folders])
+    names = short_names([Path(with_addresses(str(folder.path))) for folder in folders])
     return [_read(folder, name) for folder, name in zip(folders, names, strict=True)]
 
 

@@ -8,8 +8,9 @@ from typing import Any
 
 from limbeck._base.addresses import is_address
 from limbeck._base.digests import file_digest
-from limbeck._base.errors import LimbeckError, ResourceError, TeacherError
+from limbeck._base.errors import TeacherError
 from limbeck._base.scratch import scratch_folder
+from limbeck._base.storage import Storage
 from limbeck.run.folder import RunFolder
 
 SUFFIXES = {
@@ -66,33 +67,20 @@ def local_path(source: str) -> Iterator[Path]:
 
 
 def _download(source: str, folder: Path) -> Path:
-    import fsspec
-
-    target = folder / _file_name(source)
-    try:
-        system, remote = fsspec.url_to_fs(source)
-        if not system.isdir(remote):
-            system.get_file(remote, str(target))
-            return target
-        target.mkdir()
-        for file in sorted(system.ls(remote, detail=False)):
-            if file.endswith((".parquet", ".pq")):
-                system.get_file(file, str(target / file.rpartition("/")[2]))
-        return target
-    except FileNotFoundError:
-        raise TeacherError(f"{source} is missing.") from None
-    except LimbeckError:
-        raise
-    except Exception as error:  # a file system may raise anything
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise ResourceError(f"{source} cannot be read ({reason}).") from None
-
-
-def _file_name(source: str) -> str:
-    """Return the name of the file at an address, whose suffix tells its form."""
-    address = next((part for part in source.split("::") if "://" in part), source)
-    path = address.partition("?")[0].rstrip("/")
-    return path.rpartition("/")[2] or "answers"
+    """Copy a file, or the Parquet files in a folder, from an address."""
+    storage = Storage(source)
+    files = storage.files()
+    if not files:
+        raise TeacherError(f"{source} is missing.")
+    first = next(iter(files.values()))
+    if storage.is_root(first):
+        storage.download([first], folder)
+        return folder / first.name
+    target = folder / (storage.name or "answers")
+    target.mkdir()
+    is_part = {name: name.endswith((".parquet", ".pq")) and "/" not in name for name in files}
+    storage.download([file for name, file in files.items() if is_part[name]], target)
+    return target
 
 
 def parts_of(folder: Path) -> list[Path]:
