@@ -54,7 +54,7 @@ from limbeck.__main__ import main
 from limbeck.run import uploader
 
 uploader.UPLOAD_SECONDS = 0.1
-sys.exit(main(sys.argv[1:]))
+sys.exit(main())
 """
 """A command that uploads a checkpoint before the short training of a test ends."""
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from limbeck._base.addresses import path_of
 from limbeck._base.errors import ConfigError, DataError, TeacherError, is_out_of_memory
 from limbeck._base.files import write_text
 from limbeck._base.reading import parse_yaml
@@ -19,6 +20,7 @@ from limbeck.data import TransferSet
 from limbeck.losses import Objective
 from limbeck.run.folder import RunFolder
 from limbeck.run.manifest import ManifestWriter
+from limbeck.run.remote import new_run_folder
 from limbeck.run.settings import check_same_settings
 from limbeck.store.settings import StoreSettings
 from limbeck.study.options import RunOptions, Schedule
@@ -55,6 +57,29 @@ class TemporaryRunFolder(RunFolder):
             # temporary files of writes in progress; checkpoints are read where they are
             unneeded = shutil.ignore_patterns(".*", "*.ckpt", f"*{SUFFIX}")
             shutil.copytree(original, self.path, ignore=unneeded)
+
+
+def study_folder(out: str | Path, rank: int, options: RunOptions) -> RunFolder:
+    """Return the run folder of a study in this process.
+
+    Args:
+        out: Path or address of the run.
+        rank: Number of the process among those that train together.
+        options: Options of the run.
+
+    Raises:
+        ConfigError: If other files are at the address, or several machines would write there.
+        ResourceError: If the address cannot be reached.
+    """
+    if path_of(out) is None and options.trainer.get("num_nodes", 1) != 1:
+        raise ConfigError(
+            f"out={out}: processes on several machines need a run folder on a disk that they "
+            "share. Choose one with out=DIR, and copy the finished run."
+        )
+    folder = new_run_folder(out, resume=options.resume, is_first=rank == 0)
+    if rank > 0:
+        return TemporaryRunFolder(folder, options)
+    return RunFolder(folder, follow_links=options.follow_links)
 
 
 @contextmanager

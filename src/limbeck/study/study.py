@@ -17,9 +17,7 @@ from limbeck.losses import Objective
 from limbeck.report.formats import plural
 from limbeck.report.page import write_report
 from limbeck.run.finding import Finding
-from limbeck.run.folder import RunFolder
 from limbeck.run.manifest import ManifestWriter
-from limbeck.run.remote import new_run_folder
 from limbeck.run.summary import Summary, write_summary
 from limbeck.store.folder import check_folder
 from limbeck.store.settings import StoreSettings
@@ -51,7 +49,7 @@ from limbeck.study.output_files import (
 from limbeck.study.planning import plan_arms
 from limbeck.study.pools import TransferPools
 from limbeck.study.results import StudyFacts, check_summary, empty_summary, summarize
-from limbeck.study.run_folder import TemporaryRunFolder, check_digest, open_run, remove_checkpoints
+from limbeck.study.run_folder import check_digest, open_run, remove_checkpoints, study_folder
 from limbeck.study.scores import Students
 from limbeck.study.scoring import score
 from limbeck.study.settings import settings_of
@@ -129,10 +127,7 @@ class Study:
                 )
         with quiet_lightning():
             self.rank, self.processes = process_of(dict(self.options.trainer))
-        folder = new_run_folder(out, resume=self.options.resume, is_first=self.rank == 0)
-        self.run_folder = RunFolder(folder, follow_links=self.options.follow_links)
-        if self.rank > 0:
-            self.run_folder = TemporaryRunFolder(folder, self.options)
+        self.run_folder = study_folder(out, self.rank, self.options)
         self.progress = StageProgress(enabled=self.options.progress and self.rank == 0)
         self._engine = make_engine(self.options, self.run_folder, self.progress)
         check_splits(self.options.splits, self.seeds, self.plans, data)
