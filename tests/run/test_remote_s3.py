@@ -117,12 +117,12 @@ def test_a_run_killed_on_one_machine_is_resumed_on_another(server, storage, beco
 
 def test_data_teacher_and_answers_come_from_a_bucket(storage, become, tmp_path):
     become("first")
-    settings = ["logger=csv", "quick=true", "student.hidden=[8]", "teacher.model.hidden=[16]"]
+    settings = ["logger=csv", "quick=true", "teacher=mlp", "teacher.model.hidden=[16]"]
     rows = ["a,b,label", *(f"{n % 7},{n % 5},{'xy'[n % 2]}" for n in range(120))]
     storage.pipe(f"{BUCKET}/tables/rows.csv", "\n".join(rows).encode())
     table = ["data=table", f"data.path=s3://{BUCKET}/tables/rows.csv", "recipe=table"]
     stores = f"store.folder=s3://{BUCKET}/answers"
-    code, _, err = call("run", *table, *settings, "teacher=mlp", stores, "out=one", cwd=tmp_path)
+    code, _, err = call("run", *table, *settings, stores, "out=one", cwd=tmp_path)
     assert code == 0, err
     storage.put(str(tmp_path / "one"), f"{BUCKET}/one", recursive=True)
     headers = storage.glob(f"{BUCKET}/answers/*/store.json")
