@@ -237,12 +237,12 @@ class RemoteRun:
             outdated += [name for name in names if name not in files or not mirror.has(files[name])]
             mirror.remove(outdated)
         mirror.forget(outdated)
-        wanted = [
+        downloads = [
             file
             for name, file in sorted(files.items())
             if select(name) and not (self._is_ours(file) if is_current else mirror.has(file))
         ]
-        mirror.download(wanted)
+        mirror.download(downloads)
 
     def _is_ours(self, file: RemoteFile) -> bool:
         """Whether the copy is newer than a file that this machine was the last to upload."""

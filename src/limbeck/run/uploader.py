@@ -24,7 +24,7 @@ class Uploader:
     def __init__(self, address: str, lease: Lease, upload: Callable[..., None]):
         self.address, self.lease, self.upload = address, lease, upload
         self._stop = Event()
-        self._lost: LeaseLostError | None = None
+        self._error: LeaseLostError | None = None
         self._is_cut_off = False
         tasks = {RENEW_SECONDS: lease.renew, UPLOAD_SECONDS: self._upload}
         self._threads = [
@@ -41,9 +41,9 @@ class Uploader:
         for thread in self._threads:
             thread.join()
         set_failure(None)
-        if self._lost is not None:
+        if self._error is not None:
             if kind is None:
-                raise self._lost
+                raise self._error
             return
         try:
             self.lease.check()
@@ -70,7 +70,7 @@ class Uploader:
             try:
                 task()
             except LeaseLostError as error:
-                self._lost = error
+                self._error = error
                 set_failure(error)
                 self._stop.set()
             except (LimbeckError, OSError) as error:
