@@ -54,7 +54,8 @@ def test_decoded_images_survive_every_crash(tmp_path, monkeypatch, capsys):
     images = write_folder(tmp_path / "in")
     expected = image_folder(images, **SIZE).digest()
     names = files_in(folder)
-    assert [os.path.basename(name) for name in names][1:] == ["images.npy", "rows.json"]
+    files = [os.path.basename(name) for name in names]
+    assert files[1:] == ["facts.json", "images.npy", "rows.bin"]
 
     def check():
         assert image_folder(images, **SIZE).digest() == expected
