@@ -35,3 +35,23 @@ def test_views_of_a_member_are_limbecks_own(tmp_path):
     members = [{"views": "shift"}, 3, {"views": "mine"}]
     settings = list(foreign_settings({"teacher": {"members": members}}, tmp_path, ["shift"]))
     assert settings == ["teacher.members[2].views=mine"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "part"),
+    [
+        ({"data": {"root": "s3://bucket/photos"}}, "data.root=s3://bucket/photos"),
+        ({"data": {"path": "https://host/a.csv"}}, "data.path=https://host/a.csv"),
+        ({"store": {"folder": "s3://bucket/answers"}}, "store.folder=s3://bucket/answers"),
+        ({"teacher": {"from": ["a.pt", "hf://u/m"]}}, "teacher.from[1]=hf://u/m"),
+        ({"teacher": {"from": [{"from": "gs://b/m"}]}}, "teacher.from[0].from=gs://b/m"),
+    ],
+)
+def test_addresses_need_trust(settings, part, tmp_path):
+    parts = list(foreign_settings(settings, tmp_path, ()))
+    assert parts == [f"{part}, which may be read over the network"]
+
+
+def test_a_column_name_with_colons_is_no_address(tmp_path):
+    settings = {"data": {"path": "std::vector.csv", "label": "a://b"}}
+    assert list(foreign_settings(settings, tmp_path, ())) == []
