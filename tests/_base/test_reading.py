@@ -31,8 +31,10 @@ UNLIMITED = re.compile(
 """Calls that read a file, or parse its content, without limits."""
 OWN_FILES = {
     # what limbeck itself has written in this process, or files of its own package
+    "_base/mirror.py",
     "_base/reading.py",
     "data/text/cache.py",
+    "data/text/text_list.py",
     "deploy/bundle.py",
     "deploy/cost.py",
     "deploy/demo/server.py",
@@ -40,11 +42,13 @@ OWN_FILES = {
     "deploy/latency.py",
     "deploy/run_cost.py",
     "report/template.py",
+    "run/remote.py",
     "store/answers.py",
     "study/cluster/worker.py",
     "study/results.py",
     "study/settings.py",
     # files of the system, and of limited size
+    "_base/mapped_memory.py",
     "run/git.py",
     "run/manifest.py",
     "run/lock.py",

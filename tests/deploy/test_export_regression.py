@@ -18,8 +18,7 @@ from limbeck._base.runtime.errors import BundleError, RuntimeFailure
 from limbeck._base.runtime.file_names import CARD, METADATA
 from limbeck._base.runtime.predict import predict
 from limbeck._base.runtime.verify import verify
-from limbeck.deploy.export import _check_stages
-from limbeck.deploy.parity import ValueGate
+from limbeck.deploy.parity import ValueGate, check_stages
 from limbeck.models import load_model
 from limbeck.run.folder import RunFolder
 
@@ -123,4 +122,4 @@ def test_outputs_that_differ_are_not_exported():
     stage = gate.check_similar("onnx int8", reference + 0.1, reference)
     assert stage.max_difference == pytest.approx(0.05, rel=1e-3)
     with pytest.raises(ExportError, match="the squared error grows from"):
-        _check_stages([stage], 3)
+        check_stages([stage], 3)

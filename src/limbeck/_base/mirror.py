@@ -17,8 +17,7 @@ from pathlib import Path
 from limbeck._base import cache
 from limbeck._base.addresses import add_copy
 from limbeck._base.errors import ResourceError
-from limbeck._base.files import write_json
-from limbeck._base.progress import StageProgress
+from limbeck._base.files import write_bytes, write_json
 from limbeck._base.sizes import format_bytes
 from limbeck._base.storage import RemoteFile, Storage
 
@@ -143,6 +142,8 @@ class Mirror:
         """
         size = sum(file.size or 0 for file in files)
         self._check_space(size)
+        from limbeck._base.progress import StageProgress  # slow to import
+
         progress = StageProgress(enabled=size > PROGRESS_BYTES)
         done = 0
         try:
@@ -191,7 +192,7 @@ class Mirror:
         """
         file = self._place / f".outgoing-{os.getpid()}"
         try:
-            file.write_bytes(content)
+            write_bytes(file, content)
             self.record(self.storage.upload(file, name), status)
         finally:
             file.unlink(missing_ok=True)

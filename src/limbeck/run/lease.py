@@ -13,6 +13,7 @@ import time
 import warnings
 
 from limbeck._base.errors import ConfigError, LimbeckWarning
+from limbeck._base.reading import parse_json
 from limbeck._base.signals import check_interrupt
 from limbeck._base.storage import Storage
 from limbeck.run.lock import Holder
@@ -144,7 +145,7 @@ def is_leased(storage: Storage) -> bool:
 def _holder(content: bytes | None) -> Holder | None:
     """Process that a lease names; None if it names none."""
     try:
-        return Holder.parse(json.dumps(json.loads(content or b"{}")["holder"]).encode())
+        return Holder.parse(json.dumps(parse_json(content or b"{}")["holder"]).encode())
     except (ValueError, TypeError, LookupError, RecursionError):
         return None
 

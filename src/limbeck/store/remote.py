@@ -16,13 +16,17 @@ lost if two machines write the same store.
 import json
 import warnings
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from limbeck._base.addresses import path_of
 from limbeck._base.errors import LimbeckWarning, ResourceError
 from limbeck._base.mirror import Mirror
-from limbeck._base.progress import StageProgress
+from limbeck._base.reading import parse_json
 from limbeck.store.files import CHECKSUMS, StoreFolder, parse_checksums
 from limbeck.store.key import FORMAT, HEADER, Header
+
+if TYPE_CHECKING:
+    from limbeck._base.progress import StageProgress
 
 _folders: dict[Path, "RemoteStores"] = {}
 """Folders of stores at addresses by the folder of their copy."""
@@ -77,7 +81,7 @@ class RemoteStores:
         """Whether a store is there with all its shards."""
         return self._storage.read(f"{header.key}/{HEADER}") is not None
 
-    def download(self, store: StoreFolder, progress: StageProgress) -> None:
+    def download(self, store: StoreFolder, progress: "StageProgress") -> None:
         """Copy the shards that are there and not here yet; those that are damaged stay missing.
 
         Args:
@@ -140,7 +144,7 @@ class RemoteStores:
         if content is None:
             return {}
         try:
-            return parse_checksums(json.loads(content), header)
+            return parse_checksums(parse_json(content), header)
         except (ValueError, RecursionError):
             return {}
 
