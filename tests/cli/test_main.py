@@ -204,6 +204,7 @@ def test_errors_of_the_system_are_explained(monkeypatch, capsys, error, code, me
     assert message in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_terminal_that_is_not_utf8_shows_escapes(quick_run, tmp_path):
     folder = tmp_path / "größe"
     folder.symlink_to(quick_run)

@@ -87,6 +87,7 @@ def test_train_stops_after_the_teacher(tmp_path, capsys, monkeypatch):
     assert "report.html" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_options_pass_through_to_the_trainer(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     options = [

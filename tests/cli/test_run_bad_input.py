@@ -257,6 +257,7 @@ def test_a_teacher_that_is_a_pickle(fails, tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_a_teacher_that_is_a_strange_state_dict(fails, tmp_path):
     mlp = (
         "teacher=mlp",
@@ -334,6 +335,7 @@ def test_a_teacher_that_cannot_be_rebuilt(fails, tmp_path):
     assert "model.json is missing" in fails(4, "teacher=none", "teacher.from=bare.safetensors")
 
 
+@pytest.mark.slow
 def test_a_teacher_whose_logits_overflow_is_blamed(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     model = MLP((1, 8, 8), 10, hidden=[8])

@@ -44,6 +44,7 @@ def test_the_bundle_reproduces_the_recorded_predictions(kind, request):
     assert abs(int((int8.argmax(1) != labels).sum()) - errors) <= 5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["mlp", "conv"])
 def test_the_bundle_holds_the_best_arm_on_validation_also_if_it_is_the_control(kind, request):
     summary = read_summary(RunFolder(request.getfixturevalue(f"{kind}_run")))

@@ -51,6 +51,7 @@ def test_a_named_student_replaces_an_earlier_bundle_on_demand(data, mlp_run, tmp
     assert len(verify(target)) == 2
 
 
+@pytest.mark.slow
 def test_arrays_that_are_not_images_are_exported(tmp_path):
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(300, 6)).astype(np.float32), rng.integers(0, 2, 300)
@@ -69,6 +70,7 @@ def test_arrays_that_are_not_images_are_exported(tmp_path):
     assert "shape (5,)" in rows[2]
 
 
+@pytest.mark.slow
 def test_a_class_of_the_user_is_exported(data, tmp_path):
     class Linear(nn.Module):
         def __init__(self):
@@ -117,6 +119,7 @@ def test_the_guarantee_is_corrected_for_all_students_of_the_run(
     assert set(candidates) == {sum(len(arm.seeds) for arm in summary.arms)}
 
 
+@pytest.mark.slow
 def test_constants_of_a_student_are_exported(tmp_path):
     data = dataset(name="adjusted")
     transfer = TransferSet(without=["bar"])
@@ -161,6 +164,7 @@ def test_a_model_that_differs_is_not_written(data, mlp_run, tmp_path, monkeypatc
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_an_8_bit_model_with_too_many_errors_is_not_written(data, mlp_run, tmp_path, monkeypatch):
     def coarse(model, calibration, folder):
         copy = onnx.ModelProto()

@@ -106,6 +106,7 @@ def value_and_gradient(arms, z, v, y, **settings):
     return terms, torch.autograd.grad(terms.loss.sum(), z)[0]
 
 
+@pytest.mark.slow
 @few
 @given(st.integers(0, 10_000), st.booleans())
 def test_ignored_positions_do_not_change_the_others(seed, sparse):

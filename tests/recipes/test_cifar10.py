@@ -84,6 +84,7 @@ def test_distill_from_the_trained_teacher(trained, capsys):
     capsys.readouterr()
 
 
+@pytest.mark.slow
 def test_distill_needs_an_existing_teacher(trained, capsys):
     _, where = trained
     assert main(["distill", *SMALL, *where]) == 2
@@ -92,6 +93,7 @@ def test_distill_needs_an_existing_teacher(trained, capsys):
     )
 
 
+@pytest.mark.slow
 def test_a_short_file(trained, tmp_path, capsys):
     files = cifar_files.cifar10_files(each=6, test=10)
     cifar_files.write(tmp_path, {**files, "test_batch.bin": files["test_batch.bin"][:-5]})

@@ -114,6 +114,7 @@ def test_weights_in_8_bits_take_a_quarter_of_the_memory(images_run, tmp_path):
     assert (outputs.argmax(1) != labels).sum() == small.stages[-1].errors
 
 
+@pytest.mark.slow
 @needs_compiler
 def test_names_of_classes_are_safe_in_source_code(tmp_path):
     names = ['a"b\\', "*/ int x; /*", "été ??/ %s\n"]
@@ -152,6 +153,7 @@ def test_without_a_compiler_the_code_is_written_untested(images_run, tmp_path, m
     ]
 
 
+@pytest.mark.slow
 def test_an_earlier_export_is_replaced_only_if_asked_for(images_run, tmp_path):
     options = ExportOptions(to=tmp_path / "code")
     export_c(images_run, dataset(), options)
@@ -171,6 +173,7 @@ class Net(nn.Module):
         return self.layer(x.flatten(1)).tanh()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("student", "message"),
     [(partial(ConvNet, channels=[4], strides=[2]), "dense layers"), (Net, "the student has Net")],
