@@ -13,18 +13,16 @@ import sys
 import tempfile
 import threading
 import time
-from dataclasses import asdict
 from pathlib import Path
 from statistics import median
 
 import numpy as np
 import torch
-from common import VERDICTS, arguments
+from common import VERDICTS, arguments, write_json
 
 from limbeck import Answers
 from limbeck.data import Dataset
 from limbeck.data.resampling import ResampledSplits
-from limbeck.run.manifest import hardware, installed_versions, now
 from limbeck.teacher.answer_files.columns import Requirements
 from limbeck.teacher.answer_files.write import Block, open_writer
 from limbeck.teacher.file_teacher import DatasetAnswers
@@ -120,17 +118,7 @@ def main() -> None:
             write(file, count)
             values = [measure(file, count) for _ in range(repeats)]
             goals += goals_of(form, values, short=options.short)
-    if options.json:
-        content = {
-            "benchmark": "answers",
-            "claim": options.claim,
-            "date": now(),
-            "goals": goals,
-            "short": options.short,
-            "hardware": asdict(hardware()),
-            "versions": installed_versions(),
-        }
-        options.json.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    write_json(options, goals=goals)
 
 
 if __name__ == "__main__":

@@ -33,6 +33,7 @@ from limbeck.training.task import DistillationTask
 
 MEAN, STD = 0.1307, 0.3081
 VERDICTS = {True: "met", False: "missed", None: "not judged, too short"}
+MACHINE_OPTIONS = ("device", "precision", "compile", "workers")
 EPOCHS = 4
 """Number of epochs of a fit; the first is not counted."""
 
@@ -278,24 +279,36 @@ def report(
         )
     for name, fact in facts.items():
         print(f"  {name.replace('_', ' ')}: {fact}")
-    if options.json:
-        content = {
-            "benchmark": Path(sys.argv[0]).stem,
-            "claim": options.claim,
-            "date": now(),
-            "seconds": seconds,
-            "extrapolated": extrapolated,
-            "goals": judged,
-            "facts": facts,
-            "short": options.short,
-            "options": {
-                k: str(getattr(options, k)) for k in ("device", "precision", "compile", "workers")
-            },
-            "threads": torch.get_num_threads(),
-            "hardware": machine,
-            "versions": installed_versions(),
-        }
-        options.json.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    write_json(
+        options,
+        seconds=seconds,
+        extrapolated=extrapolated,
+        goals=judged,
+        facts=facts,
+        options={name: str(getattr(options, name)) for name in MACHINE_OPTIONS},
+        threads=torch.get_num_threads(),
+    )
+
+
+def write_json(settings: argparse.Namespace, **content: Any) -> None:
+    """Write the numbers of a benchmark, if its options name a file for them.
+
+    Args:
+        settings: Options of the benchmark.
+        content: Numbers by name.
+    """
+    if settings.json is None:
+        return
+    facts = {
+        "benchmark": Path(sys.argv[0]).stem,
+        "claim": settings.claim,
+        "date": now(),
+        **content,
+        "short": settings.short,
+        "hardware": asdict(hardware()),
+        "versions": installed_versions(),
+    }
+    settings.json.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
 
 
 def _spread(values: Sequence[float]) -> str:

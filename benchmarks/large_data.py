@@ -22,17 +22,16 @@ import statistics
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from common import VERDICTS, arguments
+from common import VERDICTS, arguments, write_json
 from memory import watch
 
 from limbeck.data.text.files import python_topics
 from limbeck.data.text.training import train_bpe
-from limbeck.run.manifest import hardware, installed_versions, now
 
 MOST, SLOWEST = 2.0, 1.2
 """Goals: gigabytes of memory, and the ratio of the times."""
@@ -201,18 +200,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory(dir=options.folder) as folder:
             measured[study.name] = measure(study, Path(folder), options)
         goals += judge(study.name, measured[study.name], short=options.short)
-    if options.json:
-        content = {
-            "benchmark": "large_data",
-            "claim": options.claim,
-            "date": now(),
-            "measured": measured,
-            "goals": goals,
-            "short": options.short,
-            "hardware": asdict(hardware()),
-            "versions": installed_versions(),
-        }
-        options.json.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    write_json(options, measured=measured, goals=goals)
 
 
 if __name__ == "__main__":

@@ -10,19 +10,15 @@ measured.
 """
 
 import argparse
-import json
 import os
 import subprocess
 import sys
 import threading
 import time
 from contextlib import suppress
-from dataclasses import asdict
 from pathlib import Path
 
-from common import VERDICTS, arguments, fresh_folder
-
-from limbeck.run.manifest import hardware, installed_versions, now
+from common import VERDICTS, arguments, fresh_folder, write_json
 
 MOST = 3e9
 PAGE = os.sysconf("SC_PAGE_SIZE")
@@ -121,17 +117,7 @@ def main() -> None:
             }
             for name, value in peaks.items()
         ]
-        content = {
-            "benchmark": "memory",
-            "claim": options.claim,
-            "date": now(),
-            "bytes": peaks,
-            "goals": goals,
-            "short": options.short,
-            "hardware": asdict(hardware()),
-            "versions": installed_versions(),
-        }
-        options.json.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        write_json(options, bytes=peaks, goals=goals)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,16 @@
 """``limbeck cost``."""
 
+import fsspec
 import pytest
 from support.commands import run
 from support.costs import COST
+from support.object_storage import faulty_storage
 
+from limbeck.cli import cost as cost_module
 from limbeck.cli.cost import cost_table
 from limbeck.cli.main import main
+
+faulty = pytest.fixture(faulty_storage)
 
 
 def test_costs_are_printed_as_a_table():
@@ -53,3 +58,19 @@ def test_a_student_that_starts_from_its_teacher_is_measured_after_a_run(capsys):
     words = ["recipe=text_class", "data.tokenizer=bytes", "student.init=teacher"]
     assert main(["cost", *words]) == 2
     assert "the student starts from its teacher" in capsys.readouterr().err
+
+
+def test_a_run_at_an_address_is_measured_in_its_copy(faulty, tmp_path, monkeypatch):
+    monkeypatch.setenv("LIMBECK_CACHE", str(tmp_path / "cache"))
+    fsspec.filesystem("faulty").pipe_file("/bucket/run/manifest.json", b"{}")
+    copies = []
+
+    def measure(arguments):
+        copies.append(arguments.run)
+        (arguments.run / "cost.json").write_text("{}")
+        return 0
+
+    monkeypatch.setattr(cost_module, "_measure_run", measure)
+    assert main(["cost", "faulty://bucket/run"]) == 0
+    assert (copies[0] / "manifest.json").read_bytes() == b"{}"
+    assert fsspec.filesystem("faulty").cat_file("/bucket/run/cost.json") == b"{}"

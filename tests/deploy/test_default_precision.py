@@ -2,21 +2,12 @@
 
 import numpy as np
 import pytest
+from support.clocks import Clock
 
 from limbeck.deploy import default_precision as module
 from limbeck.deploy.default_precision import default_precision
 
 INPUTS = np.zeros((2, 3), np.float32)
-
-
-class Clock:
-    """A clock that models of known speed move on."""
-
-    def __init__(self):
-        self.now = 0.0
-
-    def perf_counter(self):
-        return self.now
 
 
 @pytest.fixture

@@ -1,17 +1,8 @@
 import numpy as np
 import pytest
+from support.clocks import Clock
 
 from limbeck.deploy import latency
-
-
-class Clock:
-    """A clock that only a model moves."""
-
-    def __init__(self):
-        self.now = 0.0
-
-    def perf_counter(self):
-        return self.now
 
 
 @pytest.fixture

@@ -174,12 +174,16 @@ def test_a_process_that_lost_the_lease_writes_nothing_more(system):
 
 
 def cut_off(faulty, error=None):
+    """Run a study that loses the storage before its end; afterwards the storage is back."""
     folder = RunFolder(new_run_folder(ADDRESS))
-    with folder.claim():
-        write_run(folder.path, state="finished", summary="{}")
-        faulty.faults[:] = [ConnectionError("gone")] * 8
-        if error is not None:
-            raise error
+    try:
+        with folder.claim():
+            write_run(folder.path, state="finished", summary="{}")
+            faulty.faults[:] = [ConnectionError("gone")] * 100  # more than the threads call
+            if error is not None:
+                raise error
+    finally:
+        faulty.faults.clear()
 
 
 def test_what_could_not_be_uploaded_is_uploaded_by_resume(system, faulty):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from limbeck._base.errors import ConfigError
 from limbeck._base.printable import printable_record
-from limbeck.cli.parsers import add_trust, add_verb, trust_of
+from limbeck.cli.parsers import add_trust, add_verb, on_copy, path_or_address, trust_of
 from limbeck.cli.terminal import note as say_note
 from limbeck.cli.terminal import say, text_table
 
@@ -46,7 +46,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Measure the models of a run, or untrained students."""
     words: list[str] = arguments.settings
     if len(words) == 1 and ("=" not in words[0] or Path(words[0]).exists()):
-        return _measure_run(Path(words[0]), arguments)
+        arguments.run = path_or_address(words[0])
+        return on_copy(_measure_run)(arguments)
     for word in words:
         if "=" not in word:
             raise ConfigError(
@@ -87,7 +88,7 @@ def _measure_untrained(overrides: list[str], *, multirun: bool) -> int:
     return 0
 
 
-def _measure_run(path: Path, arguments: argparse.Namespace) -> int:
+def _measure_run(arguments: argparse.Namespace) -> int:
     """Measure the models of a run."""
     from limbeck.cli.config.reopen import open_finished_run
     from limbeck.deploy.run_cost import RESULTS, cost
@@ -95,15 +96,15 @@ def _measure_run(path: Path, arguments: argparse.Namespace) -> int:
     def check(folder: "RunFolder") -> None:
         folder.check_writable(RESULTS)
 
-    with open_finished_run(path, trust_of(arguments), check) as study:
+    with open_finished_run(arguments.run, trust_of(arguments), check) as study:
         result = cost(study.folder, study.data, build=study.build, combine=study.combine)
     say(cost_table(result))
-    if _lacks_teacher(result, path):
+    if _lacks_teacher(result, arguments.run):
         say_note(
             "The teacher is not measured: it is an estimator or a function, which cannot be "
             "exported to ONNX."
         )
-    say(f"report: {path / 'report.html'}")
+    say(f"report: {arguments.run / 'report.html'}")
     return 0
 
 

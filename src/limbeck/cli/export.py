@@ -38,6 +38,12 @@ SETTINGS = {
     "overwrite": Setting(bool, "overwrite=true", "replace an earlier bundle"),
 }
 
+OTHER_SETTINGS = {
+    "c": ("to", "arm", "seed", "overwrite", "int8", "int8_share", "adjusted"),
+    "sentence_transformers": ("to", "arm", "seed", "overwrite"),
+}
+"""Settings of each format other than bundles."""
+
 
 def add_parser(verbs: Any) -> None:
     """Add the parser of ``limbeck export``."""
@@ -69,13 +75,6 @@ def run(arguments: argparse.Namespace) -> int:
         bundle = export(study.folder, study.data, options, build=study.build)
     say(closing_message(bundle))
     return 0
-
-
-OTHER_SETTINGS = {
-    "c": ("to", "arm", "seed", "overwrite", "int8", "int8_share", "adjusted"),
-    "sentence_transformers": ("to", "arm", "seed", "overwrite"),
-}
-"""Settings of each format other than bundles."""
 
 
 def take_format(settings: dict[str, Any]) -> str:
@@ -117,7 +116,7 @@ def _export_c(arguments: argparse.Namespace, options: "ExportOptions") -> int:
     ]
     if result.output is None:
         lines.append(
-            "compiled: no, there is no C compiler (cc) here; test.c tests it on the device"
+            "not tested here: no C compiler (cc) compiled and ran it; test.c tests the device"
         )
     else:
         lines.append(f"compiled and run here: {'; '.join(result.output.splitlines())}")

@@ -55,7 +55,7 @@ def add_verb(
     )
     if run:
         parser.add_argument("run", type=path_or_address, metavar="RUN", help=run)
-        command = _on_copy(command, reads)
+        command = on_copy(command, reads)
     parser.set_defaults(command=command)
     return parser
 
@@ -65,8 +65,13 @@ def path_or_address(text: str) -> Path | str:
     return path_of(text) or text
 
 
-def _on_copy(command: Command, reads: str) -> Command:
-    """Let a verb use the copy of a run at an address, and upload what it writes to the run."""
+def on_copy(command: Command, reads: str = "results_and_models") -> Command:
+    """Let a verb use the copy of a run at an address, and upload what it writes to the run.
+
+    Args:
+        command: Function that runs the verb on the path ``arguments.run``.
+        reads: As for :func:`add_verb`.
+    """
 
     def run(arguments: argparse.Namespace) -> int:
         if isinstance(arguments.run, Path):

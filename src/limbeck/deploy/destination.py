@@ -20,8 +20,10 @@ from limbeck._base.open_folder import OpenFolder
 from limbeck._base.runtime.file_names import SUMS
 from limbeck.deploy.bundle import files_in, zip_bundle
 
-MARKS = (SUMS, "modules.json", "model.h")
-"""Files by which bundles, folders for sentence-transformers and C source code are recognised."""
+MARKS = (SUMS, "modules.json")
+"""Files by which a bundle, and a folder for sentence-transformers, are recognised."""
+C_FILES = {"model.h", "model.c", "test.c", "test", "README.md"}
+"""Files of an export to C. A folder with others, such as a user's own sources, is none."""
 
 
 @dataclass(frozen=True)
@@ -168,7 +170,9 @@ def _is_empty_folder(path: Path) -> bool:
 
 def _is_bundle(path: Path) -> bool:
     if path.is_dir():
-        return any((path / name).is_file() for name in MARKS)
+        names = {entry.name for entry in path.iterdir()}
+        is_c_export = "model.h" in names and names <= C_FILES
+        return is_c_export or any((path / name).is_file() for name in MARKS)
     if not zipfile.is_zipfile(path):
         return False
     with zipfile.ZipFile(path) as archive:

@@ -1,8 +1,7 @@
 """Cost and test errors of the models of a finished run: ``cost.json``."""
 
-import json
-from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +12,9 @@ from limbeck._base.errors import ConfigError
 from limbeck._base.progress import Advance, StageProgress
 from limbeck._base.scratch import scratch_folder
 from limbeck.data import Dataset
-from limbeck.data.padding import cut_padding
 from limbeck.deploy.choice import best_student, check_has_one_answer
-from limbeck.deploy.cost import BATCH, CostModel, measure, multiply_adds
+from limbeck.deploy.cost import CostModel
+from limbeck.deploy.cost_models import cost_model, measure_models
 from limbeck.deploy.models_of_run import (
     Build,
     check_data_of_run,
@@ -24,23 +23,15 @@ from limbeck.deploy.models_of_run import (
     reads_run,
 )
 from limbeck.deploy.onnx_export import (
-    calibration_inputs,
     check_onnx_is_installed,
     onnx_logits,
-    quantize,
-    to_onnx,
-    write_model,
 )
 from limbeck.evaluation.judges import judge_of
 from limbeck.evaluation.metrics import errors
 from limbeck.evaluation.predictions import Predictions
-from limbeck.models import count_parameters, model_name
-from limbeck.models.files.rebuild import describe
 from limbeck.report.page import write_report
-from limbeck.run.cost import SCHEMA, Cost, write_cost
+from limbeck.run.cost import Cost, write_cost
 from limbeck.run.folder import RunFolder
-from limbeck.run.manifest import hardware, installed_versions
-from limbeck.run.records import to_json
 from limbeck.run.saved_files import check_model_folders, check_results
 from limbeck.run.summary import ArmResult, Summary, read_summary
 from limbeck.teacher.adapter import adapter_of
@@ -97,15 +88,7 @@ def cost(
         with stages.stage("exporting", len(arms) + 1) as advance:
             models = _export_models(folder, summary, arms, exporter, build, advance)
         with stages.stage("measuring", 1.0) as advance:
-            batch = cut_padding(data.train.inputs[:BATCH], data.padding).contiguous()
-            rows = measure(models, batch.numpy(), advance)
-    result = Cost(
-        schema=SCHEMA,
-        rows=rows,
-        hardware=to_json(hardware()),
-        versions=installed_versions(),
-        batch=BATCH,
-    )
+            result = measure_models(models, data, advance)
     write_cost(folder, result)
     write_report(folder.path)
     return result
@@ -161,7 +144,6 @@ class _Exporter:
         self.data = data
         self.folder = folder
         self.combine = combine
-        self.calibration = calibration_inputs(data.train.inputs)
 
     def export(self, name: str, members: Sequence[nn.Module], paths: Sequence[Path]) -> CostModel:
         """Export the members of an ensemble, or a single model.
@@ -171,30 +153,10 @@ class _Exporter:
             members: Models of the ensemble.
             paths: Folder of each member.
         """
-        folder = self.folder / name
-        folder.mkdir()
-        labels = {"labels": list(range(self.data.classes))}
-        (folder / "labels.json").write_text(json.dumps(labels), encoding="utf-8")
-        files: dict[str, list[Path]] = {"fp32": [], "int8": []}
-        for number, member in enumerate(members):
-            model = to_onnx(member, self.data.train.inputs[:2])
-            small = quantize(model, self.calibration, folder)
-            for precision, content in (("fp32", model), ("int8", small)):
-                file = folder / f"{precision}-{number}.onnx"
-                write_model(content, file)
-                files[precision].append(file)
-        errors = {precision: self._errors(precision, files[precision]) for precision in files}
-        can_rebuild = all(describe(member)["builder"] for member in members)
-        example = cut_padding(self.data.train.inputs[:BATCH], self.data.padding)
-        return CostModel(
-            name=name,
-            architecture=_architecture(members),
-            params=sum(map(count_parameters, members)),
-            folders=paths if can_rebuild else [],
-            onnx=files,
-            macs=sum(multiply_adds(member, example) for member in members),
-            errors=errors,
-            measure=self.data.kind.measure,
+        model = cost_model(name, members, paths, self.data, self.folder / name)
+        return replace(
+            model,
+            errors={kind: self._errors(kind, files) for kind, files in model.onnx.items()},
         )
 
     def _errors(self, precision: str, files: Sequence[Path]) -> float:
@@ -219,10 +181,3 @@ class _Exporter:
             mean = logit(mean)
         scored = Predictions(torch.from_numpy(mean), test.labels, None)
         return float(judge_of(self.data).parts(scored).sum())
-
-
-def _architecture(members: Sequence[nn.Module]) -> str:
-    """Return the names of the members, such as ``2 x MLP + ConvNet``."""
-    counts = Counter(model_name(member) for member in members)
-    names = [name if count == 1 else f"{count} x {name}" for name, count in counts.items()]
-    return " + ".join(names)

@@ -1,8 +1,6 @@
 """Cost of students before they are trained."""
 
-import json
 from collections.abc import Mapping
-from pathlib import Path
 
 from torch import nn
 
@@ -10,21 +8,11 @@ from limbeck._base.progress import StageProgress
 from limbeck._base.scratch import scratch_folder
 from limbeck.data import Dataset
 from limbeck.data.model_facts import model_facts
-from limbeck.data.padding import cut_padding
 from limbeck.deploy.choice import check_has_one_answer
-from limbeck.deploy.cost import BATCH, CostModel, measure, multiply_adds
-from limbeck.deploy.onnx_export import (
-    calibration_inputs,
-    check_onnx_is_installed,
-    quantize,
-    to_onnx,
-    write_model,
-)
-from limbeck.models import count_parameters, model_name, save_model
-from limbeck.models.files.rebuild import describe
-from limbeck.run.cost import SCHEMA, Cost
-from limbeck.run.manifest import hardware, installed_versions
-from limbeck.run.records import to_json
+from limbeck.deploy.cost_models import cost_model, measure_models
+from limbeck.deploy.onnx_export import check_onnx_is_installed
+from limbeck.models import save_model
+from limbeck.run.cost import Cost
 
 
 def untrained_cost(
@@ -55,42 +43,10 @@ def untrained_cost(
         models = []
         with stages.stage("exporting", len(students)) as advance:
             for number, (name, student) in enumerate(students.items(), start=1):
-                folder = temporary / str(number)
-                folder.mkdir()
-                models.append(_export(name, student.eval(), data, folder))
+                path = temporary / f"torch-{number}"
+                save_model(student.eval(), path, **model_facts(data))
+                folder = temporary / f"onnx-{number}"
+                models.append(cost_model(name, [student], [path], data, folder))
                 advance(number)
         with stages.stage("measuring", 1.0) as advance:
-            batch = cut_padding(data.train.inputs[:BATCH], data.padding).contiguous()
-            rows = measure(models, batch.numpy(), advance)
-    return Cost(
-        schema=SCHEMA,
-        rows=rows,
-        hardware=to_json(hardware()),
-        versions=installed_versions(),
-        batch=BATCH,
-    )
-
-
-def _export(name: str, student: nn.Module, data: Dataset, folder: Path) -> CostModel:
-    """Export an untrained student to the files that are measured."""
-    labels = {"labels": list(range(data.classes))}
-    (folder / "labels.json").write_text(json.dumps(labels), encoding="utf-8")
-    inputs = data.train.inputs
-    model = to_onnx(student, inputs[:2])
-    files = {"fp32": folder / "fp32.onnx", "int8": folder / "int8.onnx"}
-    write_model(model, files["fp32"])
-    write_model(quantize(model, calibration_inputs(inputs), folder), files["int8"])
-    folders = []
-    if describe(student)["builder"]:
-        folders = [folder / "torch"]
-        save_model(student, folders[0], **model_facts(data))
-    return CostModel(
-        name=name,
-        architecture=model_name(student),
-        params=count_parameters(student),
-        folders=folders,
-        onnx={precision: [file] for precision, file in files.items()},
-        macs=multiply_adds(student, cut_padding(inputs[:BATCH], data.padding)),
-        errors={},
-        measure=data.kind.measure,
-    )
+            return measure_models(models, data, advance)

@@ -137,11 +137,6 @@ class Lease:
         )
 
 
-def is_leased(storage: Storage) -> bool:
-    """Whether a process holds a lease, or has left one that has expired since."""
-    return storage.read(LEASE) is not None
-
-
 def _holder(content: bytes | None) -> Holder | None:
     """Process that a lease names; None if it names none."""
     try:

@@ -61,6 +61,7 @@ class Uploader:
             warnings.warn(message, LimbeckWarning, stacklevel=2)
 
     def _upload(self) -> None:
+        self.lease.check()  # an owner that was cut off must not write over the next one's files
         self.upload(with_logs=False)
         self._is_cut_off = False
 

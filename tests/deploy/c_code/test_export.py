@@ -141,8 +141,30 @@ def test_code_that_differs_is_not_written(images_run, tmp_path, monkeypatch):
     assert not (tmp_path / "code").exists()
 
 
-def test_without_a_compiler_the_code_is_written_untested(images_run, tmp_path, monkeypatch):
-    monkeypatch.setattr(export_module, "COMPILER", "no-such-compiler")
+@pytest.mark.slow
+def test_an_earlier_export_is_replaced_only_if_asked_for(images_run, tmp_path):
+    options = ExportOptions(to=tmp_path / "code")
+    export_c(images_run, dataset(), options)
+    with pytest.raises(ConfigError, match="overwrite=true"):
+        export_c(images_run, dataset(), options)
+    export_c(images_run, dataset(), ExportOptions(to=tmp_path / "code", overwrite=True))
+
+
+def test_a_folder_with_sources_of_the_user_is_never_replaced(images_run, tmp_path):
+    options = ExportOptions(to=tmp_path / "firmware", overwrite=True)
+    export_c(images_run, dataset(), options)
+    (tmp_path / "firmware" / "main.c").write_text("int main(void) { return 0; }")
+    with pytest.raises(ConfigError, match="is not a bundle"):
+        export_c(images_run, dataset(), options)
+    assert (tmp_path / "firmware" / "main.c").is_file()
+
+
+@pytest.mark.parametrize("compiler", ["no-such-compiler", "false", "true"])
+def test_code_that_cannot_be_compiled_here_is_written_untested(
+    images_run, tmp_path, monkeypatch, compiler
+):
+    """``true`` compiles nothing, so that there is no program to run."""
+    monkeypatch.setattr(export_module, "COMPILER", compiler)
     result = export_c(images_run, dataset(), ExportOptions(to=tmp_path / "code"))
     assert result.output is None
     assert sorted(file.name for file in result.folder.iterdir()) == [
@@ -151,15 +173,6 @@ def test_without_a_compiler_the_code_is_written_untested(images_run, tmp_path, m
         "model.h",
         "test.c",
     ]
-
-
-@pytest.mark.slow
-def test_an_earlier_export_is_replaced_only_if_asked_for(images_run, tmp_path):
-    options = ExportOptions(to=tmp_path / "code")
-    export_c(images_run, dataset(), options)
-    with pytest.raises(ConfigError, match="overwrite=true"):
-        export_c(images_run, dataset(), options)
-    export_c(images_run, dataset(), ExportOptions(to=tmp_path / "code", overwrite=True))
 
 
 class Net(nn.Module):

@@ -1,6 +1,5 @@
 """Export of a student as C source code, checked against the student on the test split."""
 
-import shutil
 import subprocess
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,8 +11,9 @@ from torch import nn
 from limbeck._base.errors import ConfigError, ExportError
 from limbeck._base.files import write_bytes
 from limbeck._base.scratch import scratch_folder
-from limbeck.data import Dataset
+from limbeck.data import Dataset, Split
 from limbeck.data.dataset import as_float
+from limbeck.data.split import read_parts
 from limbeck.deploy.bundle import golden_inputs
 from limbeck.deploy.c_code.dense import DenseNetwork, dense_network
 from limbeck.deploy.c_code.source import SourceCode
@@ -50,7 +50,7 @@ class CExport:
         samples: Number of test samples.
         weight_bytes: Size of the weights in bytes.
         buffer_bytes: Memory between the layers in bytes.
-        output: Output of the test program; None if there is no C compiler here.
+        output: Output of the test program; None if no C compiler compiled and ran it here.
         note: Reason why the student of a control was exported, or empty.
     """
 
@@ -97,8 +97,8 @@ def export_c(
     """Export a student of dense layers as C source code, for microcontrollers.
 
     The code needs no library and no dynamic memory. Its arithmetic is repeated on the whole test
-    split, where it has to agree with the student's. If the program ``cc`` is there, the code is
-    compiled and run on golden inputs, too.
+    split, where it has to agree with the student's. If the program ``cc`` can compile and run it
+    here, it is also run on golden inputs.
 
     Args:
         run: Folder of a finished run.
@@ -163,14 +163,18 @@ def _check(
     outputs = outputs_of(student, test)
     stages = [gate.check_same("student", outputs, reference)]
     network = dense_network(student, data.train.inputs[:1].numpy())
-    inputs = test.inputs.numpy()
-    floats = network(inputs)
+    floats = _outputs(network, test)
     stages.append(gate.check_same("C float", floats, outputs))
     if options.int8:
         network = network.in_8_bits()
-        stages.append(gate.check_similar("C int8", network(inputs), floats))
+        stages.append(gate.check_similar("C int8", _outputs(network, test), floats))
     check_stages(stages, len(test))
     return network, stages
+
+
+def _outputs(network: DenseNetwork, split: Split) -> np.ndarray:
+    """Compute the outputs ``[N, O]`` of a network, without a copy of all inputs in float32."""
+    return np.concatenate([network(part.numpy()) for part in read_parts(split.inputs)])
 
 
 def _source_code(
@@ -236,25 +240,22 @@ def _write(
 
 
 def _compile_and_test(folder: Path, program: Path) -> str | None:
-    """Compile the code and run its test; return what it prints, None without a compiler.
+    """Compile the code and run its test; return what it prints, None if that is impossible here.
 
     Raises:
-        ExportError: If the code does not compile, or its outputs differ.
+        ExportError: If its outputs differ.
     """
-    compiler = shutil.which(COMPILER)
-    if compiler is None:
-        return None
     sources = [str(folder / name) for name in ("model.c", "test.c")]
-    command = [compiler, "-O2", "-std=c99", "-o", str(program), *sources, "-lm"]
-    for step in (command, [str(program)]):
-        try:
-            done = subprocess.run(step, capture_output=True, timeout=SECONDS, check=False)
-        except subprocess.TimeoutExpired:
-            return None
-        if done.returncode:
-            lines = (done.stdout + done.stderr).decode(errors="replace").strip().splitlines()
-            reason = lines[0] if lines else f"exit code {done.returncode}"
-            raise ExportError(
-                f"The C code failed its test on this machine, so nothing was written: {reason}"
-            )
-    return done.stdout.decode(errors="replace").strip()
+    command = [COMPILER, "-O2", "-std=c99", "-o", str(program), *sources, "-lm"]
+    try:
+        subprocess.run(command, capture_output=True, timeout=SECONDS, check=True)
+        test = subprocess.run([program], capture_output=True, timeout=SECONDS, check=False)
+    except (OSError, subprocess.SubprocessError):  # no compiler, or no right to run its program
+        return None
+    output = test.stdout.decode(errors="replace").strip()
+    if test.returncode:
+        raise ExportError(
+            "The C code failed its test on this machine, so nothing was written: "
+            f"{output.partition(chr(10))[0] or f'exit code {test.returncode}'}"
+        )
+    return output
