@@ -70,7 +70,7 @@ def on_copy(command: Command, reads: str = "results_and_models") -> Command:
 
     Args:
         command: Function that runs the verb on the path ``arguments.run``.
-        reads: As for :func:`add_verb`.
+        reads: Files that the verb reads, as for :func:`add_verb`.
     """
 
     def run(arguments: argparse.Namespace) -> int:
