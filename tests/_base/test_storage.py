@@ -3,6 +3,7 @@ import pytest
 from support.object_storage import faulty_storage
 
 from limbeck._base.errors import ConfigError, ResourceError, UntrustedFileError
+from limbeck._base.mirror import Mirror
 from limbeck._base.storage import Storage
 
 faulty = pytest.fixture(faulty_storage)
@@ -63,6 +64,13 @@ def test_secrets_in_addresses_are_refused_and_not_shown(address):
     with pytest.raises(ConfigError, match="holds a password or key") as refusal:
         Storage(address)
     assert "secret" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("address", ["s3://", "memory:///"])
+@pytest.mark.parametrize("kind", [Storage, Mirror])
+def test_an_address_without_a_place_is_refused(address, kind):
+    with pytest.raises(ConfigError, match=f"{address} names no place"):
+        kind(address)
 
 
 def test_an_unknown_protocol_is_named():

@@ -207,3 +207,13 @@ def test_a_student_built_around_the_teacher_is_refused(data, tmp_path):
         study_of(
             data, tmp_path / "run", teacher=teacher, student=lambda: nn.Sequential(teacher, head)
         ).run()
+
+
+def test_a_teacher_that_cannot_be_trained_in_shares_is_refused_before_anything_is_written(
+    data, tmp_path
+):
+    teacher = Teacher(model=partial(ConvNet, channels=[4], strides=[2]), epochs=1)
+    study = study_of(data, tmp_path / "run", teacher=teacher, trainer={"strategy": "fsdp"})
+    with pytest.raises(ConfigError, match="The teacher has BatchNorm2d, whose statistics"):
+        study.check()
+    assert not (tmp_path / "run").exists()

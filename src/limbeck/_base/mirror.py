@@ -19,7 +19,7 @@ from limbeck._base.addresses import add_copy
 from limbeck._base.errors import ResourceError
 from limbeck._base.files import write_bytes, write_json
 from limbeck._base.sizes import format_bytes
-from limbeck._base.storage import RemoteFile, Storage
+from limbeck._base.storage import RemoteFile, Storage, check_address
 
 BATCH = 64
 """Number of files that are downloaded at once."""
@@ -68,11 +68,12 @@ class Mirror:
         folder: Folder of the copies, which need not exist.
 
     Raises:
-        ConfigError: If the address holds a secret, or its protocol is unknown.
+        ConfigError: If the address names no place or holds a secret, or its protocol is unknown.
         ResourceError: If the package for the protocol is missing, or there is no cache.
     """
 
     def __init__(self, address: str):
+        check_address(address)
         self.address = address.rstrip("/")
         self.storage = Storage(self.address)
         root = cache.COPIES.default_folder.expanduser().absolute()

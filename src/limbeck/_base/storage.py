@@ -49,11 +49,13 @@ class RemoteFile:
 
 
 def check_address(address: str) -> None:
-    """Check that an address holds no secret: it is written to the run folder and shown.
+    """Check that an address names a place, and holds no secret: it is saved and shown.
 
     Raises:
-        ConfigError: If it does.
+        ConfigError: If it names none, or holds a password or key.
     """
+    if "::" not in address and not address.partition("://")[2].strip("/"):
+        raise ConfigError(f"{address} names no place. Use an address such as s3://bucket/run.")
     for part in address.split("::"):
         try:
             url = urlsplit(part)

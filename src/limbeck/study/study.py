@@ -61,6 +61,7 @@ from limbeck.teacher.adapt import TeacherModels
 from limbeck.teacher.answer_files.read import Answers
 from limbeck.teacher.signal import LiveTeacher
 from limbeck.training.fabric import process_of, quiet_lightning
+from limbeck.training.options import TrainerOptions
 
 
 class Study:
@@ -142,6 +143,7 @@ class Study:
                 self.run_folder,
                 self._engine.fit,
                 together=self._engine.trains_cohorts,
+                is_sharded=TrainerOptions.of(self.options.trainer).is_sharded,
                 progress=self.progress,
             )
         self.plans = with_teacher(self.plans, self._teacher)

@@ -44,6 +44,7 @@ from limbeck.teacher.examination import examine_models
 from limbeck.teacher.files import load_member, save_teacher
 from limbeck.teacher.remedies import Remedies, SettingRemedies
 from limbeck.teacher.signal import LiveTeacher, combine_for
+from limbeck.training.sharding import check_model
 
 
 class TeacherSource:
@@ -56,6 +57,7 @@ class TeacherSource:
         run: Folder of the run.
         fit: Function that fits a model.
         together: Whether members that can be stacked are trained at once.
+        is_sharded: Whether each process of a training holds a share of the weights.
         progress: Progress display, for estimators.
     """
 
@@ -67,13 +69,14 @@ class TeacherSource:
         fit: Fit,
         *,
         together: bool = True,
+        is_sharded: bool = False,
         progress: StageProgress = NO_PROGRESS,
     ):
         self.progress = progress
         self.plan = teacher if isinstance(teacher, Teacher) else None
         self.splits, self.run, self.fit = splits, run, fit
         self.data = splits.data
-        self.together = together
+        self.together, self.is_sharded = together, is_sharded
         self._parts: list[nn.Module | Teacher] = []
         if not isinstance(teacher, Teacher):
             self._parts = _parts_of(teacher, self.data)
@@ -98,7 +101,10 @@ class TeacherSource:
         else:
             for kind in distinct(plan.kinds):
                 check_views(kind.views, self.data.train, self.data)
-                check_untrained(build(builder_of(kind), self.data, plan.seed), self.data)
+                model = build(builder_of(kind), self.data, plan.seed)
+                check_untrained(model, self.data)
+                if self.is_sharded:
+                    check_model(model, "The teacher")
 
     def check_arms(self, plans: Sequence[ArmPlan]) -> None:
         """Check that arms need no more of the teacher than it has. Call :meth:`check` first.
