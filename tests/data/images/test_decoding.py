@@ -1,5 +1,7 @@
 import io
 import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -247,13 +249,29 @@ def test_no_files_at_all():
 def test_a_stopped_reader_stops_its_threads(tmp_path, monkeypatch):
     files = [save(Image.fromarray(pixels()), tmp_path / f"{i}.png") for i in range(50)]
     calls = []
+    stopped = threading.Event()
     plain = decoding.decode
-    monkeypatch.setattr(decoding, "decode", lambda *a, **k: calls.append(a) or plain(*a, **k))
+
+    def decode(*arguments):
+        calls.append(arguments)
+        if len(calls) > 1:  # so that the thread cannot read all files before the reader is closed
+            assert stopped.wait(30)
+        return plain(*arguments)
+
+    class Pool(ThreadPoolExecutor):
+        def shutdown(self, wait=True, **options):
+            super().shutdown(wait=False, **options)
+            stopped.set()
+            super().shutdown(wait=wait)
+
+    monkeypatch.setattr(decoding, "decode", decode)
+    monkeypatch.setattr(decoding, "ThreadPoolExecutor", Pool)
+    monkeypatch.setattr(decoding, "MAX_AHEAD", 10)
     monkeypatch.setattr(decoding.os, "cpu_count", lambda: 1)
     images = decoding.decode_all(files, Decoding(size=8, channels=3))
     next(images)
     images.close()
-    assert len(calls) < 50
+    assert len(calls) <= 2
 
 
 # Random images ------------------------------------------------------------------------------------
