@@ -19,6 +19,7 @@ from torch import nn
 
 from limbeck import Arm, Objective, RunOptions, Schedule, Study
 from limbeck.data import Dataset
+from limbeck.study.cluster.connection import START_ATTEMPTS
 
 LABELS = Objective(hard_weight=1.0, soft_weight=0.0)
 PLAIN, ONE, TWO = "this process", "launcher=ray, one core", "launcher=ray, two cores"
@@ -69,7 +70,15 @@ def cluster_of(cores: int | None) -> Iterator[None]:
         return
     import ray
 
-    ray.init(num_cpus=cores, include_dashboard=False, log_to_driver=False, logging_level="error")
+    settings = {"include_dashboard": False, "log_to_driver": False, "logging_level": "error"}
+    for attempt in range(START_ATTEMPTS):
+        try:
+            ray.init(num_cpus=cores, **settings)
+            break
+        except Exception:  # Ray gives up after 30 s on a busy machine
+            ray.shutdown()
+            if attempt == START_ATTEMPTS - 1:
+                raise
     try:
         yield
     finally:

@@ -24,6 +24,71 @@ def test_every_sample_has_its_own_answer(data, tmp_path):
         torch.testing.assert_close(torch.from_numpy(arrays["logits"][rows]), expected)
 
 
+@pytest.fixture
+def small_blocks(monkeypatch):
+    """Blocks of two batches of seven samples."""
+    monkeypatch.setattr("limbeck.store.answers.LINEAR_BATCH", 7)
+    monkeypatch.setattr("limbeck.data.batches.EVALUATION_BATCH", 7)
+    monkeypatch.setattr("limbeck.store.shards.MIN_BATCHES", 2)
+
+
+def backwards(work, numbers):
+    """Compute blocks in the wrong order."""
+    for number in reversed(numbers):
+        yield number, work.compute(number)
+
+
+@pytest.mark.parametrize("name", ["a.npz", "a.csv", "parts"])
+def test_blocks_in_any_order_give_the_same_file(data, tmp_path, small_blocks, name):
+    if name == "parts":
+        pytest.importorskip("pyarrow")
+    teacher = LiveTeacher(teacher_model())
+    assert write_answers(teacher, data, tmp_path / "a" / name, compute=backwards) == 150
+    assert write_answers(teacher, data, tmp_path / "b" / name) == 150
+    files = sorted(path for path in (tmp_path / "a").rglob("*") if path.is_file())
+    assert len(files) == (1 if name != "parts" else 7 + 2 + 3 + 1)
+    for file in files:
+        other = tmp_path / "b" / file.relative_to(tmp_path / "a")
+        assert file.read_bytes() == other.read_bytes()
+
+
+def test_an_interrupted_folder_is_continued(data, tmp_path, small_blocks):
+    pytest.importorskip("pyarrow")
+    teacher, computed = LiveTeacher(teacher_model()), []
+
+    def count(work, numbers):
+        for number in numbers:
+            computed.append(number)
+            yield number, work.compute(number)
+
+    def stop(work, numbers):
+        yield from list(backwards(work, numbers))[:5]
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_answers(teacher, data, tmp_path / "parts", compute=stop)
+    with pytest.raises(ConfigError, match="another teacher"):
+        write_answers(LiveTeacher(teacher_model(seed=9)), data, tmp_path / "parts")
+    assert write_answers(teacher, data, tmp_path / "parts", compute=count) == 150
+    assert computed == list(range(12 - 5))
+    write_answers(teacher, data, tmp_path / "expected")
+    for file in (tmp_path / "expected").iterdir():
+        assert (tmp_path / "parts" / file.name).read_bytes() == file.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("name", "top", "message"),
+    [
+        ("a.csv", 0, "top=0 should be from 1 to 3"),
+        ("a.csv", 4, "top=4 should be from 1 to 3"),
+        ("a.npz", 2, r"cannot be written to \.npz"),
+    ],
+)
+def test_a_wrong_number_of_classes_is_one_message(data, tmp_path, name, top, message):
+    with pytest.raises(ConfigError, match=message):
+        write_answers(LiveTeacher(teacher_model()), data, tmp_path / name, top=top)
+
+
 class Broken(nn.Module):
     def forward(self, x):
         return torch.full((len(x), 3), float("nan"))

@@ -2,6 +2,7 @@
 
 import argparse
 import shlex
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,16 +16,21 @@ if TYPE_CHECKING:
 
     from limbeck.data import Dataset
     from limbeck.run.folder import RunFolder
+    from limbeck.study.cluster.launcher import Launcher
     from limbeck.teacher.signal import LiveTeacher
 
 EPILOG = """\
 settings:
-  to=FILE      .csv, .parquet, .npz, .npy or .jsonl file to write, or a folder for Parquet files
+  to=FILE      .csv, .parquet, .npz, .npy or .jsonl file to write, or a folder for Parquet files;
+               an interrupted folder is continued by the same command
+  top=K        number of most probable classes to write; all logits without it
+  launcher=ray compute on the machines of a Ray cluster, with the settings of `limbeck run`
   data=...     dataset to answer, and all other settings of `limbeck run`; without any, RUN's own
 
 examples:
   limbeck answers runs/first to=answers.csv
   limbeck answers teacher.pt to=answers.parquet data=mnist teacher=mlp
+  limbeck answers runs/first to=answers launcher=ray launcher.gpus=1
 """
 
 
@@ -46,20 +52,19 @@ def add_parser(verbs: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Write the answers of a teacher."""
-    from limbeck._base.progress import StageProgress
     from limbeck.run.folder import RunFolder
     from limbeck.run.manifest import read_manifest
-    from limbeck.study.answer_export import write_answers
     from limbeck.teacher.answer_files.write import check_target
 
-    to, overrides = _read_settings(arguments.settings)
-    check_target(to)
+    request = _read_settings(arguments.settings)
+    check_target(request.to)
+    overrides = request.overrides
     if overrides or not (arguments.run / "manifest.json").is_file():
         teacher, data, device = _from_settings(arguments.run, overrides)
-        count = write_answers(teacher, data, to, device=device, progress=StageProgress())
+        count = _write(teacher, data, device, request)
         overrides = [*filter(_is_of_data, overrides)]
     else:
-        count = _from_run(arguments, to)
+        count = _from_run(arguments, request)
         overrides = [*filter(_is_of_data, read_manifest(RunFolder(arguments.run)).overrides or [])]
         if teachers := _count_teachers(RunFolder(arguments.run)):
             note(
@@ -68,10 +73,37 @@ def run(arguments: argparse.Namespace) -> int:
                 "teach the students of that split alone."
             )
             overrides.append("splits=1")
-    say(f"{count:,} answers: {to}")
-    words = ["limbeck", "run", f"teacher.answers={to}", *overrides]
+    say(f"{count:,} answers: {request.to}")
+    words = ["limbeck", "run", f"teacher.answers={request.to}", *overrides]
     say(f"learn from them: {shlex.join(words)}")
     return 0
+
+
+def _write(
+    teacher: "LiveTeacher", data: "Dataset", device: "torch.device", request: "_Request"
+) -> int:
+    """Write the answers of a teacher, computed here or on a cluster."""
+    from functools import partial
+
+    from limbeck._base.progress import StageProgress
+    from limbeck.study.answer_export import write_answers
+    from limbeck.study.cluster.blocks import compute_blocks
+    from limbeck.study.cluster.connection import connect
+
+    write = partial(
+        write_answers,
+        teacher,
+        data,
+        request.to,
+        device=device,
+        progress=StageProgress(),
+        top=request.top,
+    )
+    launcher = _launcher_of(request.launcher)
+    if launcher.name == "local":
+        return write()
+    with connect(launcher) as cluster:
+        return write(compute=partial(compute_blocks, cluster=cluster))
 
 
 def _count_teachers(folder: "RunFolder") -> int:
@@ -88,8 +120,29 @@ def _is_of_data(override: str) -> bool:
     return override.partition("=")[0].lstrip("+").partition(".")[0] in ("data", "recipe")
 
 
-def _read_settings(words: list[str]) -> tuple[Path, list[str]]:
-    """Split the settings into the file to write and those of a study."""
+@dataclass(frozen=True)
+class _Request:
+    """What to write, and where.
+
+    Attributes:
+        to: File or folder to write.
+        top: Number of most probable classes to write; None for all logits.
+        launcher: Settings of the group ``launcher``.
+        overrides: Settings of a study.
+    """
+
+    to: Path
+    top: int | None
+    launcher: list[str]
+    overrides: list[str]
+
+
+def _read_settings(words: list[str]) -> _Request:
+    """Split the settings into those of this command and those of a study.
+
+    Raises:
+        ConfigError: If a value is missing or wrong.
+    """
     targets = [word.removeprefix("to=") for word in words if word.startswith("to=")]
     if len(targets) != 1 or not targets[0]:
         raise ConfigError("'limbeck answers' needs one file to write. Example: to=answers.parquet.")
@@ -97,7 +150,29 @@ def _read_settings(words: list[str]) -> tuple[Path, list[str]]:
         raise ConfigError(
             f"to={targets[0]}: 'limbeck answers' writes to this machine. Name a file, and copy it."
         )
-    return Path(targets[0]).absolute(), [word for word in words if not word.startswith("to=")]
+    tops = [word.removeprefix("top=") for word in words if word.startswith("top=")]
+    if len(tops) > 1 or not all(top.isdecimal() for top in tops):
+        raise ConfigError(f"top={tops[-1]} should be a number of classes, as in top=5.")
+    others = [word for word in words if not word.startswith(("to=", "top="))]
+    launcher = [word for word in others if word.startswith(("launcher=", "launcher."))]
+    return _Request(
+        to=Path(targets[0]).absolute(),
+        top=int(tops[0]) if tops else None,
+        launcher=launcher,
+        overrides=[word for word in others if word not in launcher],
+    )
+
+
+def _launcher_of(words: list[str]) -> "Launcher":
+    """Return the settings of the cluster."""
+    from limbeck.study.cluster.launcher import Launcher
+
+    if not words:
+        return Launcher()
+    from limbeck.cli.config.compose import compose
+    from limbeck.cli.config.instantiate import plain_settings
+
+    return Launcher.of(plain_settings(compose(words, None, multirun=False))["launcher"])
 
 
 def _from_settings(
@@ -124,13 +199,11 @@ def _from_settings(
     )
 
 
-def _from_run(arguments: argparse.Namespace, to: Path) -> int:
+def _from_run(arguments: argparse.Namespace, request: _Request) -> int:
     """Write the answers of the teacher of a run to the dataset of the run."""
-    from limbeck._base.progress import StageProgress
     from limbeck.cli.config.reopen import open_finished_run
     from limbeck.deploy.models_of_run import check_data_of_run, load_teacher
     from limbeck.run.folder import RunFolder
-    from limbeck.study.answer_export import write_answers
     from limbeck.teacher.signal import LiveTeacher, combine_for
     from limbeck.training.fabric import make_fabric
 
@@ -142,7 +215,7 @@ def _from_run(arguments: argparse.Namespace, to: Path) -> int:
             raise ConfigError(f"{folder.path} holds no copy of its teacher, so nothing can answer.")
         teacher = LiveTeacher(models, combine=combine_for(study.data.kind.outputs, study.combine))
         device = make_fabric().device
-        return write_answers(teacher, study.data, to, device=device, progress=StageProgress())
+        return _write(teacher, study.data, device, request)
 
 
 def _check_has_teacher(folder: Any) -> None:

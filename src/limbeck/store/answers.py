@@ -215,10 +215,24 @@ class TeacherPass:
         self._check(logits, self.rows[index])
         return logits
 
-    def compute_all(self, first: int, end: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Compute a range of answers in batches of similar size; yields numbers and logits."""
-        numbers = torch.arange(first, end)
-        for number in numbers.chunk(-(-len(numbers) // self.batch_size)):
+    def batch_of(self, count: int) -> int:
+        """Number of inputs of a batch, if a range of answers is computed in batches alike."""
+        return -(-count // -(-count // self.batch_size))
+
+    def compute_all(
+        self, first: int, end: int, batch: int | None = None
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Compute a range of answers in batches.
+
+        Args:
+            first: Number of the first answer.
+            end: Number after the last answer.
+            batch: Number of inputs of a batch; None for batches of similar size.
+
+        Yields:
+            Numbers int64 ``[B]`` and logits of each batch, see :meth:`compute`.
+        """
+        for number in torch.arange(first, end).split(batch or self.batch_of(end - first)):
             check_interrupt()
             yield number, self.compute(number)
             MAPPED_FILES.release()

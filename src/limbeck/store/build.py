@@ -13,7 +13,7 @@ from limbeck._base import cache
 from limbeck._base.errors import ResourceError, UntrustedFileError, is_memory_error
 from limbeck._base.progress import StageProgress
 from limbeck.store.answers import TeacherPass
-from limbeck.store.codec import DTYPES, decode, encode
+from limbeck.store.codec import DTYPES, decode
 from limbeck.store.files import (
     Check,
     StoreFolder,
@@ -23,6 +23,7 @@ from limbeck.store.files import (
 from limbeck.store.folder import find_stores
 from limbeck.store.key import Header, damage_error, differing_parts
 from limbeck.store.remote import RemoteStores, remote_stores
+from limbeck.store.shards import ComputeShards, compute_shards
 from limbeck.store.verify import verify
 from limbeck.teacher.signal import StoredTeacher
 
@@ -44,7 +45,11 @@ def is_complete(root: Path, header: Header) -> bool:
 
 
 def open_store(
-    teacher_pass: TeacherPass, header: Header, root: Path, progress: StageProgress
+    teacher_pass: TeacherPass,
+    header: Header,
+    root: Path,
+    progress: StageProgress,
+    compute: ComputeShards = compute_shards,
 ) -> StoredTeacher:
     """Open the stored answers, after computing those that are missing or damaged.
 
@@ -53,6 +58,7 @@ def open_store(
         header: Header of the store.
         root: Folder of all stores.
         progress: Display of the stages.
+        compute: Function that computes the content of shards, in this process or elsewhere.
 
     Raises:
         ResourceError: If the folder cannot be read or written to, the disk is full, or memory ran
@@ -63,7 +69,7 @@ def open_store(
     """
     with _translate_out_of_memory(teacher_pass.device):
         on_device = teacher_pass.to_device()
-        content = _content(on_device, header, root, progress)
+        content = _content(on_device, header, root, progress, compute)
         dtype = DTYPES[header.dtype] if header.kind == "dense" else torch.uint8
         records = torch.frombuffer(content, dtype=dtype).view(*header.shape, -1)
         verify(on_device, records, header, root)
@@ -79,7 +85,11 @@ def open_store(
 
 
 def _content(
-    teacher_pass: TeacherPass, header: Header, root: Path, progress: StageProgress
+    teacher_pass: TeacherPass,
+    header: Header,
+    root: Path,
+    progress: StageProgress,
+    compute: ComputeShards,
 ) -> mmap.mmap:
     """Memory map of the answers; one process computes missing ones while the others wait."""
     store = _find(root, header)
@@ -99,7 +109,7 @@ def _content(
             with translate_write_errors(root, header.size):
                 folder = stack.enter_context(cache.open_root(root, create=True))
                 stack.enter_context(cache.hold_lock(folder, header.key, on_wait))
-            return _build(teacher_pass, header, root, progress)
+            return _build(teacher_pass, header, root, progress, compute)
     except ResourceError as error:
         if store is None or not check.damaged_shards:
             raise
@@ -138,7 +148,11 @@ def _check(store: StoreFolder | None, progress: StageProgress) -> Check:
 
 
 def _build(
-    teacher_pass: TeacherPass, header: Header, root: Path, progress: StageProgress
+    teacher_pass: TeacherPass,
+    header: Header,
+    root: Path,
+    progress: StageProgress,
+    compute: ComputeShards,
 ) -> mmap.mmap:
     """Compute missing and damaged shards, unless another process has done so in the meantime."""
     store = _find(root, header)
@@ -155,7 +169,7 @@ def _build(
     remote = remote_stores(root)
     if remote is not None:
         remote.download(store, progress)
-    _compute(store, teacher_pass, progress, remote)
+    _compute(store, teacher_pass, progress, remote, compute)
     content = store.check().content
     if content is None:
         raise UntrustedFileError(f"{store.path}: the answers just written cannot be read back.")
@@ -167,6 +181,7 @@ def _compute(
     teacher_pass: TeacherPass,
     progress: StageProgress,
     remote: RemoteStores | None,
+    compute: ComputeShards,
 ) -> None:
     """Compute the shards without a checksum."""
     header, finished = store.header, store.checksums()
@@ -177,15 +192,10 @@ def _compute(
     if header.views > 1:
         label += f", {header.views} views"
     with progress.stage(label, teacher_pass.count) as advance:
-        for shard in missing:
-            rows = header.rows_of(shard)
-            records = []
-            first, end = rows.start * header.views, rows.stop * header.views
-            for number, logits in teacher_pass.compute_all(first, end):
-                records.append(encode(logits, header, number).cpu())
-                done += len(number)
-                advance(done)
-            store.write(shard, torch.cat(records).numpy().tobytes())
+        for shard, content in compute(
+            teacher_pass, header, missing, lambda count: advance(done + count)
+        ):
+            store.write(shard, content)
             if remote is not None and time.monotonic() > next_upload:
                 remote.upload(store)
                 next_upload = time.monotonic() + UPLOAD_SECONDS

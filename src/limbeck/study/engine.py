@@ -14,7 +14,9 @@ from limbeck._base.signals import received_signal
 from limbeck.data.study_data import StudyData
 from limbeck.run.folder import RunFolder
 from limbeck.run.summary import Summary
-from limbeck.store.answers import Precision
+from limbeck.store.answers import Precision, TeacherPass
+from limbeck.store.key import Header
+from limbeck.store.shards import compute_shards
 from limbeck.study.logged_results import logged_results
 from limbeck.training.csv_logger import CSVLogger
 from limbeck.training.fabric import make_fabric
@@ -155,6 +157,16 @@ class Engine:
                 record(job.stage, seconds, seconds)
             yield JobResult(job, error)
             del job  # the next one is created in its place
+
+    def compute_shards(
+        self,
+        teacher_pass: TeacherPass,
+        header: Header,
+        shards: Sequence[int],
+        advance: Callable[[int], object],
+    ) -> Iterator[tuple[int, bytes]]:
+        """Compute stored answers; see :class:`~limbeck.store.shards.ComputeShards`."""
+        return compute_shards(teacher_pass, header, shards, advance)
 
     @contextmanager
     def open(self, settings: Mapping[str, Any]) -> Iterator[None]:

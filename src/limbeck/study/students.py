@@ -175,6 +175,7 @@ class StudentTrainer:
                 precision=self.engine.precision,
                 device=self.engine.device,
                 progress=self.engine.progress,
+                compute=self.engine.compute_shards,
             )
         with self.manifest.time_stage("store"):
             signal = self._signals.get(plan.arms[0], plan.seeds)

@@ -16,6 +16,7 @@ from limbeck.run.manifest import StoreUse
 from limbeck.store.answers import Precision, TeacherPass
 from limbeck.store.build import is_complete, open_store
 from limbeck.store.settings import StoreSettings
+from limbeck.store.shards import ComputeShards, compute_shards
 from limbeck.study.arms import ArmPlan
 from limbeck.study.cohorts import CohortPlan
 from limbeck.study.pools import TransferPools
@@ -103,6 +104,7 @@ class TeacherSignals:
         precision: Precision of the training and of the teacher's answers.
         device: Device of the training.
         progress: Progress display.
+        compute: Function that computes the answers to store.
 
     Attributes:
         stores: Description of each opened store for the manifest, by key.
@@ -118,6 +120,7 @@ class TeacherSignals:
         precision: Precision,
         device: torch.device,
         progress: StageProgress,
+        compute: ComputeShards = compute_shards,
     ):
         self.teachers = list(teachers)
         self.pools = pools
@@ -126,6 +129,7 @@ class TeacherSignals:
         self.precision = precision
         self.device = device
         self.progress = progress
+        self.compute = compute
         self.stores: dict[str, StoreUse] = {}
         self._signals: dict[tuple[Any, ...], TeacherSignal] = {}
 
@@ -181,7 +185,7 @@ class TeacherSignals:
         header = teacher_pass.header(dtype, kind=settings.kind, k=settings.k)
         if teacher_pass.count > live_count and not is_complete(settings.root, header):
             return teacher
-        signal = open_store(teacher_pass, header, settings.root, self.progress)
+        signal = open_store(teacher_pass, header, settings.root, self.progress, self.compute)
         self.stores[header.key] = StoreUse(
             rows=header.rows,
             views=plan.views.name,

@@ -93,6 +93,14 @@ class OnnxTeacher(Adapter):
         self.register_buffer("digest", torch.tensor(list(sha256), dtype=torch.uint8))
         self._add_notes()
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a copy in another process consists of; a session cannot be sent."""
+        return {**self.__dict__, "_session": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self._session, _ = _start(self._content, self.name)
+
     def extra_repr(self) -> str:
         """Return the name of the output, which is part of the store's key."""
         return f"output={self.output.name!r}"

@@ -20,16 +20,13 @@ def write(to, ids=None):
         writer.add(Block(ids[4:], "test", LOGITS[4:]))
 
 
-@pytest.mark.parametrize("name", ["a.csv", "a.jsonl", "a.npz", "a.npy", "a.parquet", "parts"])
-def test_a_file_holds_the_same_bits(tmp_path, name, monkeypatch):
-    if name in ("a.parquet", "parts"):
+@pytest.mark.parametrize("name", ["a.csv", "a.jsonl", "a.npz", "a.npy", "a.parquet"])
+def test_a_file_holds_the_same_bits(tmp_path, name):
+    if name == "a.parquet":
         pytest.importorskip("pyarrow")
-    monkeypatch.setattr("limbeck.teacher.answer_files.write.PART_ROWS", 4)
     to = tmp_path / "new" / name
     write(to)
     assert [path.name for path in to.parent.iterdir()] == [name]
-    if name == "parts":
-        assert len(list(to.iterdir())) == 2
     answers, _ = Answers(to).read(Requirements(NAMES))
     assert torch.equal(answers.records, torch.from_numpy(LOGITS))
     assert answers.kind == "logits"
@@ -38,6 +35,28 @@ def test_a_file_holds_the_same_bits(tmp_path, name, monkeypatch):
         assert answers.ids.tolist() in (list(range(9)), [str(number) for number in range(9)])
     with pytest.raises(ConfigError, match="exists already"):
         check_target(to)
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.jsonl", "a.parquet"])
+@pytest.mark.parametrize("top", [1, 2, 3])
+def test_the_most_probable_classes_are_read_with_their_probabilities(tmp_path, name, top):
+    if name == "a.parquet":
+        pytest.importorskip("pyarrow")
+    logits = LOGITS / 1e3
+    with open_writer(tmp_path / name, NAMES, top=top) as writer:
+        writer.add(Block(np.arange(9), "train", logits))
+    answers, _ = Answers(tmp_path / name).read(Requirements(NAMES))
+    assert answers.top == (top if top < 3 else None)
+    expected = torch.from_numpy(logits).log_softmax(-1)
+    best = expected.argsort(descending=True)[:, :top]
+    targets = answers.decode(answers.records)
+    if top == 3:  # these are all classes
+        torch.testing.assert_close(targets, expected)
+        return
+    assert torch.equal(targets.ids, best)
+    torch.testing.assert_close(targets.log_p, expected.gather(1, best))
+    rest = torch.log1p(-expected.gather(1, best).exp().sum(1))
+    torch.testing.assert_close(targets.tail[:, 0], rest, atol=1e-3, rtol=1e-3)
 
 
 @pytest.mark.parametrize("name", ["a.csv", "a.npz", "a.jsonl"])

@@ -4,12 +4,16 @@ import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from typing import Any
+from weakref import WeakKeyDictionary
+
+from torch import Tensor
 
 from limbeck._base.errors import ConfigError, ResourceError
 from limbeck.study.cluster.launcher import Launcher
+from limbeck.study.cluster.packing import SharedTensor
 from limbeck.training.cohort.checkpoint_file import first_line
 
 MIN_SLOTS = 2
@@ -20,6 +24,7 @@ CONNECTION_SECONDS = 5.0
 ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",  # nothing is sent anywhere
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # a future default, of which Ray warns
+    "RAY_BACKEND_LOG_LEVEL": "fatal",  # Ray Data makes Ray warn of every worker it starts
 }
 """Environment variables of Ray, unless the user has set them."""
 
@@ -29,10 +34,29 @@ class Cluster:
     """A cluster to which this process is connected.
 
     Attributes:
-        slots: Number of trainings to hold ready: those that can run, and one more.
+        launcher: Settings of the cluster.
+        workers: Number of trainings, or of other workers, that can run at the same time.
     """
 
-    slots: int
+    launcher: Launcher
+    workers: int
+    _shared: WeakKeyDictionary[Tensor, Any] = field(default_factory=WeakKeyDictionary)
+
+    @property
+    def slots(self) -> int:
+        """Number of trainings to hold ready: those that can run, and one more."""
+        return max(MIN_SLOTS, self.workers + 1)
+
+    def share(self, tensor: Tensor) -> Any:
+        """Return the reference of a tensor in shared memory, where it is put once."""
+        import ray
+
+        for other, reference in self._shared.items():  # tensors are compared by identity
+            if other is tensor:
+                return reference
+        reference = ray.put(SharedTensor.of(tensor))
+        self._shared[tensor] = reference
+        return reference
 
     def start_actor(self, kind: type, *arguments: Any) -> Any:
         """Start an actor on the machine of this process, and return its handle."""
@@ -65,7 +89,7 @@ def connect(launcher: Launcher) -> Iterator[Cluster]:
     if is_ours:
         _start(launcher)
     try:
-        yield Cluster(_slots(launcher))
+        yield Cluster(launcher, _count_workers(launcher))
     finally:
         if is_ours:
             ray.shutdown()
@@ -133,8 +157,8 @@ def _unreachable(launcher: Launcher, reason: str) -> ResourceError:
     )
 
 
-def _slots(launcher: Launcher) -> int:
-    """Return the number of trainings to hold ready.
+def _count_workers(launcher: Launcher) -> int:
+    """Return the number of trainings that can run at the same time.
 
     Raises:
         ConfigError: If no machine has the cores and GPUs of a training.
@@ -160,4 +184,4 @@ def _slots(launcher: Launcher) -> int:
             f"launcher.cpus={launcher.cpus:g} launcher.gpus={launcher.gpus:g}: no machine of the "
             f"cluster has as many; the largest have {most['CPU']:g} cores and {most['GPU']:g} GPUs."
         )
-    return max(MIN_SLOTS, running + 1)
+    return running

@@ -2,28 +2,56 @@
 
 import time
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
-from weakref import WeakKeyDictionary
 
+import torch
 from torch import Tensor, nn
 
 from limbeck._base.errors import OUT_OF_MEMORY, LimbeckError, LimbeckWarning, ResourceError
 from limbeck._base.progress import ProgressBoard, StageProgress
 from limbeck._base.signals import check_interrupt
 from limbeck.run.folder import RunFolder
-from limbeck.study.cluster.connection import connect
+from limbeck.store.answers import TeacherPass
+from limbeck.store.key import Header
+from limbeck.store.shards import Piece, compute_piece, pieces_of_shard
+from limbeck.study.cluster.blocks import compute_blocks
+from limbeck.study.cluster.connection import Cluster, connect
 from limbeck.study.cluster.coordinator import Coordinator, News
 from limbeck.study.cluster.launcher import Launcher
-from limbeck.study.cluster.packing import SharedTensor, pack
+from limbeck.study.cluster.packing import pack
 from limbeck.study.cluster.worker import Outcome, load_outcome, train, versions
 from limbeck.study.engine import Engine, JobResult, RecordSeconds, TrainingJob
 from limbeck.training.cohort.checkpoint_file import first_line
 
 POLL_SECONDS = 0.25
 """Number of seconds between two looks at the trainings."""
+
+
+@dataclass(frozen=True)
+class ShardWork:
+    """Computation of pieces of the shards of a store.
+
+    Attributes:
+        teacher_pass: Pass that computes the answers.
+        header: Header of the store.
+        pieces: Pieces by their number.
+    """
+
+    teacher_pass: TeacherPass
+    header: Header
+    pieces: Sequence[Piece]
+
+    def to_device(self, device: torch.device) -> "ShardWork":
+        """The same computation with teacher and samples on a device."""
+        self.teacher_pass.teacher.prepare(device)
+        return replace(self, teacher_pass=replace(self.teacher_pass, device=device).to_device())
+
+    def compute(self, number: int) -> bytes:
+        """Compute the content of a piece."""
+        return compute_piece(self.teacher_pass, self.header, self.pieces[number])
 
 
 @dataclass
@@ -63,8 +91,7 @@ class RayEngine(Engine):
         super().__init__(run, trainer, loggers, progress)
         self.launcher = launcher
         self._coordinator: Any = None
-        self._slots = 1
-        self._shared: WeakKeyDictionary[Tensor, Any] = WeakKeyDictionary()
+        self._cluster: Cluster | None = None
 
     @contextmanager
     def open(self, settings: Mapping[str, Any]) -> Iterator[None]:
@@ -75,13 +102,12 @@ class RayEngine(Engine):
             ResourceError: If the cluster cannot be reached.
         """
         with connect(self.launcher) as cluster, super().open(settings):
-            self._slots = cluster.slots
+            self._cluster = cluster
             self._coordinator = cluster.start_actor(Coordinator, str(self.run.path.resolve()))
             try:
                 yield
             finally:
-                self._coordinator = None
-                self._shared.clear()
+                self._cluster = self._coordinator = None
 
     def fit(self, job: TrainingJob) -> None:
         """Fit a teacher in the cluster; see :meth:`Engine.fit`."""
@@ -91,6 +117,7 @@ class RayEngine(Engine):
 
     def fit_all(self, jobs: Iterable[TrainingJob], record: RecordSeconds) -> Iterator[JobResult]:
         """Fit several cohorts at the same time; see :meth:`Engine.fit_all`."""
+        slots = 1 if self._cluster is None else self._cluster.slots
         remaining = iter(jobs)
         tasks: list[Task] = []
         counted = time.perf_counter()
@@ -98,7 +125,7 @@ class RayEngine(Engine):
         with self.progress.board() as board:
             try:
                 while tasks or not is_last:
-                    while not is_last and len(tasks) < self._slots:
+                    while not is_last and len(tasks) < slots:
                         start = time.perf_counter()
                         job = next(remaining, None)
                         is_last = job is None
@@ -119,11 +146,42 @@ class RayEngine(Engine):
             finally:
                 self._cancel(tasks)
 
+    def compute_shards(
+        self,
+        teacher_pass: TeacherPass,
+        header: Header,
+        shards: Sequence[int],
+        advance: Callable[[int], object],
+    ) -> Iterator[tuple[int, bytes]]:
+        """Compute stored answers in the cluster; see :meth:`Engine.compute_shards`."""
+        assert self._cluster is not None
+        pieces: list[Piece] = []
+        shard_of: list[int] = []
+        missing: dict[int, set[int]] = {}  # pieces of each shard that are not there yet
+        for shard in shards:
+            parts = pieces_of_shard(teacher_pass, header, shard)
+            missing[shard] = set(range(len(pieces), len(pieces) + len(parts)))
+            pieces += parts
+            shard_of += [shard] * len(parts)
+        contents: dict[int, bytes] = {}
+        done = 0
+        work = ShardWork(teacher_pass, header, pieces)
+        for number, content in compute_blocks(work, range(len(pieces)), self._cluster):
+            done += len(pieces[number])
+            advance(done)
+            contents[number] = content
+            shard = shard_of[number]
+            missing[shard].remove(number)
+            if not missing[shard]:
+                numbers = [n for n, owner in enumerate(shard_of) if owner == shard]
+                yield shard, b"".join(contents.pop(n) for n in numbers)
+
     def _submit(self, job: TrainingJob) -> Task:
         """Start a training in the cluster."""
         import ray
         from ray import cloudpickle
 
+        assert self._cluster is not None
         models = job.task.modules()  # students, and projections of hints
         changing = [tensor for model in models for tensor in _tensors_of(model)]
         content, tensors = pack(job, cloudpickle.Pickler, changing=changing)
@@ -141,21 +199,10 @@ class RayEngine(Engine):
                 self.launcher.threads,
                 versions(),
                 self._coordinator,
-                *map(self._share, tensors),
+                *map(self._cluster.share, tensors),
             )
         )
         return Task(job, reference, time.perf_counter())
-
-    def _share(self, tensor: Tensor) -> Any:
-        """Return the reference of a tensor in shared memory."""
-        import ray
-
-        for other, reference in self._shared.items():  # tensors are compared by identity
-            if other is tensor:
-                return reference
-        reference = ray.put(SharedTensor.of(tensor))
-        self._shared[tensor] = reference
-        return reference
 
     def _ended(self, tasks: Sequence[Task], board: ProgressBoard) -> list[Task]:
         """Wait a moment, show what the trainings report, and return those that have ended.

@@ -73,7 +73,7 @@ def train(
     """
     check_versions(expected)
     torch.set_num_threads(threads)
-    job = _unpack(content, shared)
+    job: TrainingJob = unpack_work(content, shared)
     start = time.perf_counter()
     error: LimbeckError | None = None
     with scratch_folder() as folder, quiet_lightning():
@@ -92,15 +92,19 @@ def train(
     )
 
 
-def _unpack(content: bytes, shared: Sequence[SharedTensor]) -> TrainingJob:
+def unpack_work(content: bytes, shared: Sequence[SharedTensor]) -> Any:
+    """Unpack what the study sends to a worker.
+
+    Raises:
+        ConfigError: If a module is missing.
+    """
     try:
-        job: TrainingJob = unpack(content, shared)
+        return unpack(content, shared)
     except ImportError as error:
         raise ConfigError(
             f"A worker of the cluster cannot import what the study consists of: {error}. Install "
             "the module on every machine of the cluster, or define its classes in your script."
         ) from None
-    return job
 
 
 def check_versions(expected: Mapping[str, str]) -> None:

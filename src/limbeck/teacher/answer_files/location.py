@@ -12,6 +12,7 @@ from limbeck._base.errors import TeacherError
 from limbeck._base.scratch import scratch_folder
 from limbeck._base.storage import Storage
 from limbeck.run.folder import RunFolder
+from limbeck.teacher.answer_files.parts import MANIFEST
 
 SUFFIXES = {
     ".csv": "csv",
@@ -78,7 +79,9 @@ def _download(source: str, folder: Path) -> Path:
         return folder / first.name
     target = folder / (storage.name or "answers")
     target.mkdir()
-    is_part = {name: name.endswith((".parquet", ".pq")) and "/" not in name for name in files}
+    endings = (".parquet", ".pq")
+    is_part = {name: name.endswith(endings) and "/" not in name for name in files}
+    is_part[MANIFEST] = True
     storage.download([file for name, file in files.items() if is_part[name]], target)
     return target
 

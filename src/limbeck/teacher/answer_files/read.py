@@ -24,6 +24,7 @@ from limbeck.teacher.answer_files.location import (
     parts_of,
 )
 from limbeck.teacher.answer_files.parquet import read_parquet
+from limbeck.teacher.answer_files.parts import check_parts
 from limbeck.teacher.answer_files.table import AnswerTable
 from limbeck.teacher.signal import COMBINE
 
@@ -113,7 +114,10 @@ def _read_table(path: Path, needs: Requirements, where: str) -> AnswerTable:
         return read_npy(path, where, needs.outputs)
     if form == "npz":
         return read_npz(path, where, needs.outputs)
-    files = parts_of(path) if form == "folder" else [path]
+    files = [path]
+    if form == "folder":
+        files = parts_of(path)
+        check_parts(path, files)
     return read_parquet(files, needs, where)
 
 

@@ -1,0 +1,163 @@
+"""Blocks of answers that workers of a real Ray cluster compute."""
+
+import os
+import signal
+import time
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+from support.image_studies import dataset, teacher_model
+
+from limbeck._base.errors import ResourceError, TeacherError
+from limbeck._base.progress import StageProgress
+from limbeck.data import Shift
+from limbeck.run.folder import RunFolder
+from limbeck.store.answers import TeacherPass
+from limbeck.store.build import open_store
+from limbeck.store.shards import compute_shards
+from limbeck.study.answer_export import write_answers
+from limbeck.study.cluster.blocks import compute_blocks
+from limbeck.study.cluster.connection import connect
+from limbeck.study.cluster.launcher import Launcher
+from limbeck.study.cluster.ray_engine import RayEngine
+from limbeck.teacher.signal import LiveTeacher
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def ray():
+    module = pytest.importorskip("ray", reason="Ray is not installed")
+    pytest.importorskip("ray.data", reason="Ray Data is not installed")
+    with pytest.MonkeyPatch.context() as patch:
+        paths = [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]
+        patch.setenv("PYTHONPATH", os.pathsep.join(filter(None, paths)))
+        settings = {"include_dashboard": False, "log_to_driver": False, "logging_level": "error"}
+        start(module, num_cpus=2, object_store_memory=200 << 20, **settings)
+        yield module
+        module.shutdown()
+
+
+def start(ray, **settings):
+    """Start a cluster; Ray gives up after a while if this machine is busy with other tests."""
+    for attempt in (1, 2, 3):
+        try:
+            return ray.init(**settings)
+        except Exception as error:  # Ray raises the base class
+            ray.shutdown()
+            if attempt == 3 or "timed out" not in str(error):
+                raise
+    return None
+
+
+@pytest.fixture
+def engine(ray, tmp_path):
+    progress = StageProgress(enabled=False)
+    engine = RayEngine(RunFolder(tmp_path / "run"), {}, [], progress, Launcher(name="ray"))
+    with engine.open({}):
+        yield engine
+
+
+def teacher_pass(**changes):
+    data = dataset()
+    whole_pass = TeacherPass(
+        teacher=LiveTeacher([teacher_model(), teacher_model(seed=8)]),
+        inputs=data.train.inputs,
+        rows=torch.arange(len(data.train)),
+        views=Shift(1),
+        classes=3,
+    )
+    return replace(whole_pass, **changes)
+
+
+@pytest.mark.parametrize("kind", ["dense", "sampled"])
+def test_a_store_of_many_workers_is_that_of_one_process(engine, tmp_path, monkeypatch, kind):
+    monkeypatch.setattr("limbeck.store.key.SHARD_ANSWERS", 40)
+    torch.set_num_threads(1)
+    whole_pass = teacher_pass()
+    monkeypatch.setattr(TeacherPass, "batch_size", 11)
+    monkeypatch.setattr("limbeck.store.shards.MIN_BATCHES", 2)
+    header = whole_pass.header("float32", kind=kind, k=2)
+    assert header.shards > 5
+    stores = {}
+    for name, compute in (("ray", engine.compute_shards), ("local", compute_shards)):
+        open_store(whole_pass, header, tmp_path / name, StageProgress(enabled=False), compute)
+        folder = tmp_path / name / header.key
+        stores[name] = {
+            file.name: file.read_bytes() for file in folder.iterdir() if file.name != "lock"
+        }
+    assert stores["ray"].keys() == stores["local"].keys()
+    for name, content in stores["local"].items():
+        assert stores["ray"][name] == content, name
+
+
+def test_an_error_of_the_teacher_is_that_of_the_study(engine):
+    class Nan(torch.nn.Module):
+        def forward(self, x):
+            return torch.full((len(x), 3), float("nan"))
+
+    whole_pass = teacher_pass(teacher=LiveTeacher(Nan()))
+    with pytest.raises(TeacherError, match="are not all finite"):
+        list(engine.compute_shards(whole_pass, whole_pass.header("float32"), [0], print))
+
+
+@pytest.mark.parametrize("name", ["a.csv", "parts"])
+def test_answers_of_many_workers_are_those_of_one_process(ray, tmp_path, monkeypatch, name):
+    pytest.importorskip("pyarrow")
+    monkeypatch.setattr("limbeck.store.answers.LINEAR_BATCH", 7)
+    monkeypatch.setattr("limbeck.store.shards.MIN_BATCHES", 2)
+    torch.set_num_threads(1)
+    teacher, data = LiveTeacher([teacher_model(), teacher_model(seed=8)]), dataset()
+    with connect(Launcher(name="ray")) as cluster:
+        compute = partial(compute_blocks, cluster=cluster)
+        assert write_answers(teacher, data, tmp_path / "ray" / name, compute=compute) == 150
+    write_answers(teacher, data, tmp_path / "local" / name)
+    files = [path for path in (tmp_path / "local").rglob("*") if path.is_file()]
+    assert len(files) == (1 if name == "a.csv" else 10)
+    for file in files:
+        other = tmp_path / "ray" / file.relative_to(tmp_path / "local")
+        assert other.read_bytes() == file.read_bytes(), file.name
+
+
+@dataclass(frozen=True)
+class Deadly:
+    """Work that ends its process at the first attempts at one block.
+
+    Attributes:
+        folder: Folder with a file for each attempt.
+        deaths: Number of attempts that end the process.
+    """
+
+    folder: Path
+    deaths: int
+
+    def to_device(self, device):
+        return self
+
+    def compute(self, number):
+        attempt = len(list(self.folder.glob(f"{number}-*")))
+        (self.folder / f"{number}-{attempt}").touch()
+        if number == 3 and attempt < self.deaths:
+            os.kill(os.getpid(), signal.SIGKILL)
+        time.sleep(0.05)
+        return f"block {number}".encode()
+
+
+def blocks_of(work, retries):
+    with connect(Launcher(name="ray", retries=retries)) as cluster:
+        return dict(compute_blocks(work, range(12), cluster))
+
+
+def test_a_worker_that_is_lost_costs_the_block_that_it_works_on(ray, tmp_path):
+    blocks = blocks_of(Deadly(tmp_path, deaths=2), retries=3)
+    assert blocks == {number: f"block {number}".encode() for number in range(12)}
+    attempts = len(list(tmp_path.iterdir()))
+    assert attempts == 12 + 2, "other blocks were computed again"
+
+
+def test_workers_that_are_lost_too_often_are_one_message(ray, tmp_path):
+    with pytest.raises(ResourceError, match=r"lost the workers .* What is computed is kept"):
+        blocks_of(Deadly(tmp_path, deaths=1000), retries=1)

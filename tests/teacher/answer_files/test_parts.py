@@ -1,0 +1,102 @@
+"""A folder of Parquet files is written part by part, checked, and continued."""
+
+import numpy as np
+import pytest
+import torch
+
+from limbeck import Answers
+from limbeck._base.errors import ConfigError, TeacherError
+from limbeck.teacher.answer_files.columns import Requirements
+from limbeck.teacher.answer_files.parts import MANIFEST, UNFINISHED, open_parts
+from limbeck.teacher.answer_files.write import Block, Layout, parquet_bytes
+
+pytest.importorskip("pyarrow")
+
+NAMES = ["a", "b", "c"]
+LOGITS = np.random.default_rng(0).standard_normal((9, 3)).astype(np.float32)
+KEY = "key"
+
+
+class StopError(Exception):
+    """The end of a process."""
+
+
+def part(number):
+    rows = slice(3 * number, 3 * number + 3)
+    return parquet_bytes(Block(np.arange(9)[rows], "train", LOGITS[rows]), Layout(NAMES))
+
+
+def write(to, numbers=(2, 0, 1), key=KEY, stop_at=None):
+    """Write parts in any order, those that are missing alone; return their numbers."""
+    with open_parts(to, key, 3) as parts:
+        remaining = [number for number in numbers if number in parts.missing]
+        for number in remaining:
+            if number == stop_at:
+                raise StopError
+            parts.write(number, part(number))
+    return remaining
+
+
+def read(folder):
+    return Answers(folder).read(Requirements(NAMES))[0]
+
+
+def test_parts_in_any_order_are_read_in_theirs(tmp_path):
+    to = tmp_path / "new" / "answers"
+    write(to)
+    assert [path.name for path in to.parent.iterdir()] == ["answers"]
+    assert torch.equal(read(to).records, torch.from_numpy(LOGITS))
+    assert read(to).ids.tolist() == list(range(9))
+
+
+def test_an_interrupted_folder_is_continued(tmp_path):
+    to, unfinished = tmp_path / "answers", tmp_path / f"answers{UNFINISHED}"
+    with pytest.raises(StopError):
+        write(to, stop_at=1)
+    assert not to.exists()
+    with pytest.raises(TeacherError, match=r"is unfinished: 2 of 3 parts are there\. Run the same"):
+        read(unfinished)
+    (unfinished / "part-00000.parquet").write_bytes(b"damaged")
+    assert write(to) == [0, 1], "sound parts are used again, damaged ones are not"
+    assert not unfinished.exists()
+    write(tmp_path / "expected")
+    for file in (tmp_path / "expected").iterdir():
+        assert (to / file.name).read_bytes() == file.read_bytes(), file.name
+
+
+def test_parts_of_another_teacher_are_refused(tmp_path):
+    with pytest.raises(StopError):
+        write(tmp_path / "answers", stop_at=1)
+    with pytest.raises(ConfigError, match=r"unfinished answers of another teacher"):
+        write(tmp_path / "answers", key="other")
+    (tmp_path / f"mine{UNFINISHED}").mkdir()
+    (tmp_path / f"mine{UNFINISHED}" / "notes.txt").touch()
+    with pytest.raises(ConfigError, match=r"holds something else"):
+        write(tmp_path / "mine")
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda part: part.unlink(), r"part-00001\.parquet is missing"),
+        (lambda part: part.write_bytes(part.read_bytes()[:-1]), r"00001\.parquet is damaged"),
+        (lambda part: part.replace(part.with_name("part-00000.parquet")), r"00001.* is missing"),
+    ],
+)
+def test_a_damaged_folder_is_one_message(tmp_path, damage, message):
+    to = tmp_path / "answers"
+    write(to)
+    damage(to / "part-00001.parquet")
+    with pytest.raises(TeacherError, match=message):
+        read(to)
+
+
+def test_a_folder_of_somebody_else_has_no_digests(tmp_path):
+    to = tmp_path / "answers"
+    write(to)
+    for content in ("", "[]", '{"format": 7}', "{"):
+        (to / MANIFEST).write_text(content)
+        assert len(read(to).records) == 9
+    (to / MANIFEST).write_text('{"format": 1, "parts": 3, "sha256": 5}')
+    with pytest.raises(TeacherError, match="0 of 3"):
+        read(to)
