@@ -251,6 +251,13 @@ def test_groups_are_swept_whole_and_the_teacher_stays():
     assert settings.arms["hard,student=mlp"].student.hidden == [50]
 
 
+def test_a_sweep_of_the_command_line_stays_beside_its_section():
+    words = ["student=mlp", "sweep={student.hidden: [[8], [9]], objective.temperature: [1, 2]}"]
+    config = compose(["recipe=question_tasks", "data=mnist", "teacher=convnet", *words])
+    assert set(config.sweep) == {"student.hidden", "objective.temperature"}
+    assert {tuple(arm.student.hidden) for arm in config.arms.values()} == {(8,), (9,)}
+
+
 def test_one_value_is_no_sweep_and_without_any_it_is_a_plain_study():
     assert compose(["objective.temperature=3"], multirun=True) == compose(
         ["objective.temperature=3"]

@@ -86,6 +86,8 @@ def recipe_sweeps(composer: Composer, overrides: SplitOverrides) -> Sweeps:
             "4]}."
         )
     keys = {key_of(override) for override in overrides.plain} - {"recipe"}
+    if "sweep" in keys:  # of the command line itself, so that student=mlp does not end it
+        keys = set()
     sweeps: Sweeps = {}
     for key, values in sweep.items():
         if not isinstance(values, list) or not values:
