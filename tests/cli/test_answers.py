@@ -84,6 +84,20 @@ def test_a_run_answers_another_dataset(quick_run, tmp_path):
     assert sum(",test," in line for line in lines) == 100
 
 
+@pytest.mark.slow
+def test_a_cluster_writes_the_same_folder(quick_run, tmp_path):
+    for module in ("ray", "pyarrow"):
+        pytest.importorskip(module)
+    folders = {}
+    for name, words in (("local", []), ("ray", ["launcher=ray"])):
+        code, out, err = call("answers", quick_run, f"to={name}", *words, cwd=tmp_path)
+        assert code == 0, err
+        assert "1,797 answers" in out
+        assert "Warning" not in err
+        folders[name] = {file.name: file.read_bytes() for file in (tmp_path / name).iterdir()}
+    assert folders["local"] == folders["ray"]
+
+
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
@@ -92,6 +106,13 @@ def test_a_run_answers_another_dataset(quick_run, tmp_path):
         (["to=s3://bucket/a.csv"], 2, "writes to this machine"),
         (["to=a.csv", "data=nosuch"], 2, "nosuch"),
         (["to=a.csv", "teacher.from=x"], 2, "leave out teacher.from"),
+        (["to=a.csv", "top=x"], 2, "top=x should be a number of classes"),
+        (["to=a.csv", "top=1", "top=2"], 2, "top=2 should be a number of classes"),
+        (["to=a.csv", "top=11"], 2, "top=11 should be from 1 to 10"),
+        (["to=a.npz", "top=2"], 2, "cannot be written to .npz"),
+        (["to=a.csv", "launcher=slurm"], 2, "slurm"),
+        (["to=a.csv", "launcher=ray", "launcher.cpus=-1"], 2, "launcher.cpus=-1"),
+        (["to=a.csv", "launcher=ray", "launcher.address=here"], 2, "HOST:PORT"),
     ],
 )
 def test_mistakes_are_one_message(quick_run, tmp_path, words, code, message):

@@ -24,7 +24,6 @@ CONNECTION_SECONDS = 5.0
 ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",  # nothing is sent anywhere
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # a future default, of which Ray warns
-    "RAY_BACKEND_LOG_LEVEL": "fatal",  # Ray Data makes Ray warn of every worker it starts
 }
 """Environment variables of Ray, unless the user has set them."""
 
