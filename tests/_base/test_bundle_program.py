@@ -48,6 +48,9 @@ def test_a_device_without_torch_verifies_and_predicts(shared_bundle, pictures):
     process = run_on_device(shared_bundle, "verify")
     assert (process.returncode, process.stderr) == (0, "")
     assert len(process.stdout.splitlines()) == 3
+    process = run_on_device(shared_bundle, "bench", "--seconds", "0.01")
+    assert (process.returncode, process.stderr) == (0, "")
+    assert "model.int8.onnx" in process.stdout
     process = run_on_device(shared_bundle, "predict", pictures, "--model", "fp32", "--top", "3")
     assert (process.returncode, process.stderr) == (0, "")
     logits = images(6).reshape(6, -1).astype(np.float64) @ WEIGHT

@@ -1,4 +1,4 @@
-"""``limbeck verify`` and ``limbeck predict``: the runtime of bundles under limbeck's name."""
+"""``limbeck verify``, ``predict`` and ``bench``: the runtime of bundles under limbeck's name."""
 
 import argparse
 from collections.abc import Callable, Sequence
@@ -11,11 +11,12 @@ if TYPE_CHECKING:
 HELP = {
     "verify": "check the files of a bundle and its outputs on this device",
     "predict": "classify images, texts or the rows of tables with a bundle",
+    "bench": "measure how fast the models of a bundle are on this device",
 }
 
 
 def add_parsers(verbs: Any) -> None:
-    """List the two verbs in the help. The runtime parses their arguments itself."""
+    """List the verbs in the help. The runtime parses their arguments itself."""
     for verb, text in HELP.items():
         verbs.add_parser(verb, help=text, add_help=False)
 

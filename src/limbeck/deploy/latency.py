@@ -9,19 +9,13 @@ and repeats and summarises its measurements.
 import json
 import os
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TextIO
 
 import numpy as np
 
-WARM_UP = 5
-"""Maximum number of runs before a measurement."""
-MIN_RUNS = 11
-"""Number of runs per measurement at least, unless they take longer than its limit."""
-FEW_RUNS = 3
-"""Number of runs per measurement at least, however long they take."""
+from limbeck._base.runtime.timing import seconds_of_calls
 
 Run = Callable[[np.ndarray], object]
 
@@ -83,35 +77,8 @@ def _set_threads(threads: int) -> None:
 
 
 def _seconds(run: Run, inputs: np.ndarray, min_seconds: float, max_seconds: float) -> list[float]:
-    """Measure the seconds of each run, sorted.
-
-    Args:
-        run: Model to measure.
-        inputs: Inputs of each run.
-        min_seconds: Minimum duration of all runs together.
-        max_seconds: Duration after which no further run starts, if there are a few.
-    """
-    start = time.perf_counter()
-    for _ in range(WARM_UP):
-        run(inputs)
-        if time.perf_counter() - start >= max_seconds / WARM_UP:
-            break
-    times: list[float] = []
-    start = time.perf_counter()
-    elapsed = 0.0
-    while not _is_enough(len(times), elapsed, min_seconds, max_seconds):
-        run_start = time.perf_counter()
-        run(inputs)
-        run_end = time.perf_counter()
-        times.append(run_end - run_start)
-        elapsed = run_end - start
-    return sorted(times)
-
-
-def _is_enough(runs: int, elapsed: float, min_seconds: float, max_seconds: float) -> bool:
-    if elapsed >= max_seconds:
-        return runs >= FEW_RUNS
-    return runs >= MIN_RUNS and elapsed >= min_seconds
+    """Measure the seconds of each run, sorted; see :func:`seconds_of_calls`."""
+    return seconds_of_calls(lambda: run(inputs), min_seconds, max_seconds)
 
 
 def _peak_memory() -> int | None:

@@ -124,11 +124,12 @@ class Bundle(CheckedFiles):
         """Column of a table with the names of the samples; None if the model knows none."""
         return self.preprocess.get("id_column") if self.reads_tables else None
 
-    def load(self, kind: str | None = None) -> Model:
+    def load(self, kind: str | None = None, *, threads: int | None = None) -> Model:
         """Load a model of the bundle.
 
         Args:
             kind: Kind of model, ``fp32`` or ``int8``; None for ``int8`` if there is one.
+            threads: Number of threads; None for all cores.
 
         Raises:
             BundleError: If the model is missing, or reads other files.
@@ -138,7 +139,7 @@ class Bundle(CheckedFiles):
         if kind not in self.kinds:
             raise self.error(f"it contains no {kind} model, only {', '.join(self.kinds)}")
         name = f"{self.path}: {KINDS[kind]}"
-        return Model(self.read(KINDS[kind]), name, self.labels, self.temperature)
+        return Model(self.read(KINDS[kind]), name, self.labels, self.temperature, threads)
 
     def golden(self) -> dict[str, np.ndarray]:
         """Return the golden ``inputs``, and the logits of each model for them at export.

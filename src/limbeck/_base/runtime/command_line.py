@@ -1,4 +1,4 @@
-"""Command line of a bundle: ``verify`` and ``predict``.
+"""Command line of a bundle: ``verify``, ``predict`` and ``bench``.
 
 Exit codes: 0 success, 2 wrong arguments, 3 some inputs cannot be read, 6 ONNX Runtime is missing,
 or memory or disk is exhausted, 7 the bundle is damaged, 8 the model's outputs differ from the
@@ -8,6 +8,7 @@ exported ones.
 import argparse
 import contextlib
 import io
+import json
 import os
 import sys
 import warnings
@@ -15,6 +16,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
+from .bench import bench, describe
 from .bundle import Bundle
 from .errors import DISK_ERRORS, SHORTAGES, InputError, MissingLibraryError, RuntimeFailure
 from .file_names import KINDS, PROGRAM, SIGNATURE
@@ -47,6 +49,7 @@ def parser(program: str, *, inside: bool) -> argparse.ArgumentParser:
     descriptions = {
         "verify": "check the files of a bundle and its outputs on this device",
         "predict": "classify images, texts or the rows of tables with a bundle",
+        "bench": "measure how fast the models of a bundle are on this device",
     }
     top = _Parser(program, description="Check or use an exported model.")
     verbs = top.add_subparsers(dest="verb", metavar="VERB", required=True)
@@ -81,6 +84,12 @@ def parser(program: str, *, inside: bool) -> argparse.ArgumentParser:
     help_invert = "invert the brightness, for dark objects on a light ground"
     add("--invert", action="store_true", help=help_invert)
     add("--out", type=Path, metavar="FILE", help="write the table to a file")
+    add = parsers["bench"].add_argument
+    text = "number of threads; may be repeated (default: 1, and the number of cores)"
+    add("--threads", type=int, action="append", metavar="N", help=text)
+    text = "duration of each measurement in seconds (default: 1)"
+    add("--seconds", type=float, default=1.0, metavar="S", help=text)
+    add("--out", type=Path, metavar="FILE", help="write the numbers to a JSON file")
     return top
 
 
@@ -112,6 +121,9 @@ def _execute(
             check = check_signature(arguments)
         print("\n".join(map(printable, verify(bundle, check))), flush=True)
         return
+    if arguments.verb == "bench":
+        _bench(bundle, arguments)
+        return
     has_files = arguments.paths or not arguments.texts
     files = input_files(arguments.paths) if has_files else []
     with open_output(arguments.out, arguments.paths) as out:
@@ -132,6 +144,18 @@ def _execute(
         raise InputError(f"{failures} of the inputs cannot be read. See the column error.")
 
 
+def _bench(bundle: Path, arguments: argparse.Namespace) -> None:
+    """Measure the models, and write the numbers to a file if there is to be one."""
+    if arguments.out is None:
+        result = bench(bundle, threads=arguments.threads, seconds=arguments.seconds)
+    else:
+        with open_output(arguments.out, [bundle]) as out:
+            result = bench(bundle, threads=arguments.threads, seconds=arguments.seconds)
+            json.dump(result, out, indent=2, ensure_ascii=False)
+            out.write("\n")
+    print("\n".join(map(printable, describe(result))), flush=True)
+
+
 def main(
     argv: Sequence[str] | None = None,
     *,
@@ -139,7 +163,7 @@ def main(
     bundle: Path | None = None,
     check_signature: SignatureCheck | None = None,
 ) -> int:
-    """Run ``run.py verify | predict FILE...`` of a bundle, or ``limbeck predict BUNDLE FILE...``.
+    """Run a verb of a bundle, as in ``run.py predict FILE`` or ``limbeck predict BUNDLE FILE``.
 
     Args:
         argv: Arguments of the command line; None for those of the process.

@@ -1,0 +1,154 @@
+"""Measure how fast the models of a bundle are on this device."""
+
+import os
+import platform
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .bundle import BATCH_SIZE, Bundle
+from .errors import RuntimeFailure
+from .file_names import KINDS
+from .timing import seconds_of_calls, spread
+
+FORMAT = 1
+MAX_FACTOR = 5.0
+"""Duration after which a measurement ends early, as a multiple of its duration."""
+UNITS = (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6))
+
+
+def bench(
+    bundle_path: str | Path, *, threads: Sequence[int] | None = None, seconds: float = 1.0
+) -> dict[str, Any]:
+    """Measure the time of each model of a bundle for one input and for batches of them.
+
+    Only the model is measured, without the reading of files. The inputs are the golden ones.
+
+    Args:
+        bundle_path: Folder or zip file of the bundle.
+        threads: Numbers of threads; None for one and for the number of cores.
+        seconds: Duration of each measurement in seconds.
+
+    Returns:
+        ``name`` of the bundle, ``device``, and ``measurements``: for each model and number of
+        threads the seconds for one input (``latency``: median, low, high and number of calls) and
+        inputs per second in batches (``throughput``).
+
+    Raises:
+        RuntimeFailure: If a number is out of range, or the bundle is damaged.
+    """
+    cores = _count_cores()
+    threads = sorted({1, cores}) if threads is None else list(threads)
+    if not all(1 <= number <= 1024 for number in threads):
+        raise RuntimeFailure("--threads should be at least 1.")
+    if not 0 < seconds <= 3600:
+        raise RuntimeFailure("--seconds should be above 0 and at most 3600.")
+    bundle = Bundle(bundle_path)
+    inputs = bundle.golden()["inputs"]
+    batch = np.concatenate([inputs] * -(-BATCH_SIZE // len(inputs)))[:BATCH_SIZE]
+    measurements = []
+    for number in threads:
+        for kind in bundle.kinds:
+            model = bundle.load(kind, threads=number)
+            times = []
+            for some in (inputs[:1], batch):
+                call = lambda model=model, some=some: model.logits(some)  # noqa: E731
+                times.append(spread(seconds_of_calls(call, seconds, MAX_FACTOR * seconds)))
+            single, batches = times
+            measurements.append(
+                {
+                    "model": kind,
+                    "bytes": len(bundle.read(KINDS[kind])),
+                    "threads": number,
+                    "latency": single._asdict(),
+                    "batch": len(batch),
+                    "throughput": len(batch) / batches.median,
+                }
+            )
+    return {
+        "format": FORMAT,
+        "name": bundle.name,
+        "device": _device(cores),
+        "measurements": measurements,
+    }
+
+
+def describe(result: dict[str, Any]) -> list[str]:
+    """Return the lines of a table of :func:`bench`."""
+    device = result["device"]
+    rows = [["model", "size", "threads", "one input", "10 to 90 % of calls", "in batches"]]
+    for one in result["measurements"]:
+        latency = one["latency"]
+        rows.append(
+            [
+                KINDS[one["model"]],
+                f"{one['bytes'] / 1000:,.1f} kB",
+                str(one["threads"]),
+                _duration(latency["median"]),
+                f"{_duration(latency['low'])} to {_duration(latency['high'])}",
+                f"{one['throughput']:,.0f} inputs/s",
+            ]
+        )
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]
+    cores = "1 core" if device["cores"] == 1 else f"{device['cores']} cores"
+    memory = "" if device["memory"] is None else f", {device['memory'] / 1e6:.0f} MB of memory"
+    return [
+        f"{result['name']} on {device['processor']}, {cores}, ONNX Runtime "
+        f"{device['onnxruntime']}{memory}",
+        *lines,
+    ]
+
+
+def _device(cores: int) -> dict[str, Any]:
+    """Return what is known of this device, and the peak memory of this process in bytes."""
+    import onnxruntime
+
+    return {
+        "processor": _processor(),
+        "cores": cores,
+        "system": f"{platform.system()} {platform.machine()}",
+        "python": platform.python_version(),
+        "onnxruntime": onnxruntime.__version__,
+        "memory": _peak_memory(),
+    }
+
+
+def _count_cores() -> int:
+    """Return the number of cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _processor() -> str:
+    """Return the name of the processor."""
+    with suppress(OSError), open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
+        for line in file:
+            key, _, value = line.partition(":")
+            if key.strip() in ("model name", "Model"):
+                return value.strip()
+    return platform.processor() or platform.machine()
+
+
+def _peak_memory() -> int | None:
+    """Return the peak memory of this process in bytes; None if the system does not report it."""
+    with suppress(OSError), open("/proc/self/status", encoding="utf-8") as file:
+        for line in file:
+            if line.startswith("VmHWM"):
+                return 1024 * int(line.split()[1])
+    return None
+
+
+def _duration(seconds: float) -> str:
+    """Return seconds in a unit that suits them."""
+    for unit, size in UNITS:
+        if seconds >= size or unit == "µs":
+            return f"{seconds / size:.3g} {unit}"
+    raise AssertionError("the last unit fits every number")
