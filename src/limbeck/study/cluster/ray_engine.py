@@ -157,24 +157,23 @@ class RayEngine(Engine):
         assert self._cluster is not None
         pieces: list[Piece] = []
         shard_of: list[int] = []
-        missing: dict[int, set[int]] = {}  # pieces of each shard that are not there yet
+        numbers_of: dict[int, range] = {}  # of the pieces of each shard
         for shard in shards:
             parts = pieces_of_shard(teacher_pass, header, shard)
-            missing[shard] = set(range(len(pieces), len(pieces) + len(parts)))
+            numbers_of[shard] = range(len(pieces), len(pieces) + len(parts))
             pieces += parts
             shard_of += [shard] * len(parts)
-        contents: dict[int, bytes] = {}
+        contents: dict[int, dict[int, bytes]] = {shard: {} for shard in shards}
         done = 0
         work = ShardWork(teacher_pass, header, pieces)
         for number, content in compute_blocks(work, range(len(pieces)), self._cluster):
             done += len(pieces[number])
             advance(done)
-            contents[number] = content
             shard = shard_of[number]
-            missing[shard].remove(number)
-            if not missing[shard]:
-                numbers = [n for n, owner in enumerate(shard_of) if owner == shard]
-                yield shard, b"".join(contents.pop(n) for n in numbers)
+            contents[shard][number] = content
+            if len(contents[shard]) == len(numbers_of[shard]):
+                parts_of_shard = contents.pop(shard)
+                yield shard, b"".join(parts_of_shard[n] for n in numbers_of[shard])
 
     def _submit(self, job: TrainingJob) -> Task:
         """Start a training in the cluster."""
