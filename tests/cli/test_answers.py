@@ -107,7 +107,7 @@ def test_a_cluster_writes_the_same_folder(quick_run, tmp_path):
         (["to=a.csv", "data=nosuch"], 2, "nosuch"),
         (["to=a.csv", "teacher.from=x"], 2, "leave out teacher.from"),
         (["to=a.csv", "top=x"], 2, "top=x should be a number of classes"),
-        (["to=a.csv", "top=1", "top=2"], 2, "top=2 should be a number of classes"),
+        (["to=a.csv", "top=1", "top=2"], 2, "top= is given 2 times"),
         (["to=a.csv", "top=11"], 2, "top=11 should be from 1 to 10"),
         (["to=a.npz", "top=2"], 2, "cannot be written to .npz"),
         (["to=a.csv", "launcher=slurm"], 2, "slurm"),

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from limbeck._base import signals
 from limbeck._base.addresses import is_address
 from limbeck._base.errors import ConfigError
 from limbeck.cli.parsers import add_trust, add_verb, trust_of
@@ -99,6 +100,8 @@ def _write(
         progress=StageProgress(),
         top=request.top,
     )
+    if not request.to.suffix:
+        signals.set_advice(lambda: "Run the same command again to go on.")
     launcher = _launcher_of(request.launcher)
     if launcher.name == "local":
         return write()
@@ -151,10 +154,12 @@ def _read_settings(words: list[str]) -> _Request:
             f"to={targets[0]}: 'limbeck answers' writes to this machine. Name a file, and copy it."
         )
     tops = [word.removeprefix("top=") for word in words if word.startswith("top=")]
-    if len(tops) > 1 or not all(top.isdecimal() for top in tops):
-        raise ConfigError(f"top={tops[-1]} should be a number of classes, as in top=5.")
+    if len(tops) > 1:
+        raise ConfigError(f"top= is given {len(tops)} times. Give it once.")
+    if not all(top.isdecimal() for top in tops):
+        raise ConfigError(f"top={tops[0]} should be a number of classes, as in top=5.")
     others = [word for word in words if not word.startswith(("to=", "top="))]
-    launcher = [word for word in others if word.startswith(("launcher=", "launcher."))]
+    launcher = [word for word in others if word.lstrip("+").startswith(("launcher=", "launcher."))]
     return _Request(
         to=Path(targets[0]).absolute(),
         top=int(tops[0]) if tops else None,

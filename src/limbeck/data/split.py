@@ -97,5 +97,5 @@ def digest_of_splits(splits: Iterable[Split]) -> str:
         digest.update(f"{list(split.inputs.shape)} {split.inputs.dtype}".encode())
         for values in (split.inputs, split.labels):
             for part in read_parts(values):
-                digest.update(part.contiguous().view(-1).numpy().data.cast("B"))
+                digest.update(part.cpu().contiguous().view(-1).numpy().data.cast("B"))
     return digest.hexdigest()

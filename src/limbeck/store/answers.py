@@ -216,7 +216,7 @@ class TeacherPass:
         return logits
 
     def batch_of(self, count: int) -> int:
-        """Number of inputs of a batch, if a range of answers is computed in batches alike."""
+        """Number of inputs of a batch that cuts a number of inputs evenly."""
         return -(-count // -(-count // self.batch_size))
 
     def compute_all(

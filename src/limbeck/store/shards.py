@@ -13,7 +13,7 @@ from limbeck.store.key import Header
 MIN_BATCHES = 8
 """Minimum number of batches in a piece."""
 MAX_PIECES = 10_000
-"""Number of pieces from which they get larger."""
+"""Number of pieces above which pieces get larger."""
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TypeAlias
 
@@ -17,6 +18,7 @@ from limbeck.data import Dataset, NoViews, Split
 from limbeck.data.batches import EvaluationBatches
 from limbeck.data.split import digest_of_splits
 from limbeck.store.answers import TeacherPass
+from limbeck.store.key import rows_per_shard
 from limbeck.store.shards import Piece, count_batches, split_range
 from limbeck.study.teacher_scores import answer_split
 from limbeck.teacher.answer_files.columns import LOGITS, VALUES
@@ -31,10 +33,10 @@ from limbeck.teacher.answer_files.write import (
 )
 from limbeck.teacher.signal import LiveTeacher
 
-ComputeBlocks: TypeAlias = "Callable[[AnswerWork, Sequence[int]], Iterator[tuple[int, bytes]]]"
-"""Function that computes blocks of a work, in this process or elsewhere; it yields the number and
-content of each, in any order.
-"""
+HALF_BYTES = 2
+"""Size of a number in the default store, whose batches are those of the training split."""
+ID_ROWS = 1 << 16
+"""Number of ids that are hashed at once."""
 
 
 @dataclass(frozen=True)
@@ -96,8 +98,23 @@ class AnswerWork:
         return logits.numpy()
 
 
-def compute_in_turn(work: AnswerWork, numbers: Sequence[int]) -> Iterator[tuple[int, bytes]]:
-    """Compute blocks one after the other in this process."""
+ComputeBlocks: TypeAlias = Callable[[AnswerWork, Sequence[int]], Iterator[tuple[int, bytes]]]
+"""Function that computes blocks of a work, in this process or elsewhere; it yields the number and
+content of each, in any order.
+"""
+
+
+def compute_in_turn(
+    work: AnswerWork, numbers: Sequence[int], device: torch.device | None = None
+) -> Iterator[tuple[int, bytes]]:
+    """Compute blocks one after the other in this process.
+
+    Args:
+        work: Computation of the blocks.
+        numbers: Numbers of the blocks.
+        device: Device of the computation; None for the CPU.
+    """
+    work = work.to_device(device or torch.device("cpu"))
     for number in numbers:
         yield number, work.compute(number)
 
@@ -110,7 +127,7 @@ def write_answers(
     device: torch.device | None = None,
     progress: StageProgress | None = None,
     top: int | None = None,
-    compute: ComputeBlocks = compute_in_turn,
+    compute: ComputeBlocks | None = None,
 ) -> int:
     """Write the logits or values of a teacher for all samples of a dataset.
 
@@ -126,7 +143,7 @@ def write_answers(
         progress: Progress display; None for none.
         top: Number of classes to write for each sample, the most probable ones with their
             probabilities; None for the logits of all.
-        compute: Function that computes the blocks, in this process or elsewhere.
+        compute: Function that computes the blocks elsewhere; None for this process.
 
     Returns:
         Number of answers.
@@ -138,7 +155,8 @@ def write_answers(
     """
     form = check_target(to)
     _check_task(data, form, top)
-    work = _work_of(teacher, data, device or torch.device("cpu"), top, is_parquet=form == "folder")
+    work = _work_of(teacher, data, top, is_parquet=form == "folder")
+    compute = compute or partial(compute_in_turn, device=device)
     progress = progress or StageProgress(enabled=False)
     total = sum(len(piece) for _, piece in work.blocks)
     with (
@@ -184,7 +202,7 @@ def _check_task(data: Dataset, form: str, top: int | None) -> None:
 
 
 def _work_of(
-    teacher: LiveTeacher, data: Dataset, device: torch.device, top: int | None, *, is_parquet: bool
+    teacher: LiveTeacher, data: Dataset, top: int | None, *, is_parquet: bool
 ) -> AnswerWork:
     """Cut the answers to a dataset into blocks of whole batches."""
     train = data.train
@@ -194,7 +212,6 @@ def _work_of(
         rows=torch.arange(len(train)),
         views=NoViews(),
         classes=data.classes,
-        device=device,
         padding=data.padding,
     )
     kind = VALUES if data.kind.outputs == "values" else LOGITS
@@ -206,18 +223,18 @@ def _work_of(
         blocks=[],
         layout=Layout(data.class_names, kind, top),
         is_parquet=is_parquet,
-    ).to_device(device)
+    )
     return replace(work, blocks=[*_training_blocks(teacher_pass), *_blocks_of(splits)])
 
 
 def _training_blocks(teacher_pass: TeacherPass) -> Iterator[tuple[str, Piece]]:
     """Yield the blocks of the training split, in the batches of a store."""
-    header = teacher_pass.header("float16")
-    for shard in range(header.shards):
-        rows = header.rows_of(shard)
-        batch = teacher_pass.batch_of(len(rows))
-        batches = count_batches(teacher_pass.count, batch)
-        for piece in split_range(rows.start, rows.stop, batch, batches):
+    count = teacher_pass.count
+    shard_rows = rows_per_shard(1, HALF_BYTES * teacher_pass.classes)
+    for first in range(0, count, shard_rows):
+        end = min(first + shard_rows, count)
+        batch = teacher_pass.batch_of(end - first)
+        for piece in split_range(first, end, batch, count_batches(count, batch)):
             yield TRAIN, piece
 
 
@@ -264,11 +281,14 @@ def _write_parts(
 
 def _key_of(work: AnswerWork) -> str:
     """Return the SHA-256 of all that determines the content of the parts."""
-    ids = repr([numbers.tolist() for numbers in work.ids.values()])
+    ids = hashlib.sha256()
+    for values in work.ids.values():
+        for start in range(0, len(values), ID_ROWS):
+            ids.update(repr(values[start : start + ID_ROWS].tolist()).encode())
     facts = {
         "training": work.teacher_pass.header("float32").key,
         "others": digest_of_splits(work.splits.values()),
-        "ids": hashlib.sha256(ids.encode()).hexdigest(),
+        "ids": ids.hexdigest(),
         "blocks": [(part, piece.first, piece.end, piece.batch) for part, piece in work.blocks],
         "layout": [list(work.layout.class_names), work.layout.kind, work.layout.top],
     }

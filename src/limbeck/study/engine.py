@@ -205,6 +205,11 @@ class Engine:
         return make_fabric(self.options).device
 
     @property
+    def trains_at_once(self) -> bool:
+        """Whether several cohorts are trained at the same time."""
+        return False
+
+    @property
     def trains_cohorts(self) -> bool:
         """Whether students are trained together.
 

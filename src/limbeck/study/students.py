@@ -80,6 +80,9 @@ class StudentTrainer:
             inputs, padding = self.data.train.inputs, self.data.padding
             self.engine.progress.say(describe_lengths(inputs, padding, self.batch_size))
         cohorts = {cohort.stage: cohort for cohort in self.cohorts if not self._is_done(cohort)}
+        if self.engine.trains_at_once:  # or a store would wait for the trainings before it
+            for cohort in cohorts.values():
+                self._signal(cohort)
         jobs = map(self._job, cohorts.values())
         for result in self.engine.fit_all(jobs, self.manifest.add_training):
             error = self._finish(cohorts[result.job.stage], result)

@@ -50,7 +50,7 @@ def test_one_thread_and_all_cores_are_measured(shared_bundle, monkeypatch):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"threads": [0]}, "--threads should be at least 1"),
+        ({"threads": [0]}, "--threads should be from 1 to 1024"),
         ({"threads": [-1, 2]}, "--threads"),
         ({"seconds": 0}, "--seconds should be above 0"),
         ({"seconds": float("nan")}, "--seconds"),
@@ -71,7 +71,13 @@ def test_bad_arguments_are_one_message(run, shared_bundle, tmp_path):
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(2.0, "2 s"), (0.0123, "12.3 ms"), (8.24e-6, "8.24 µs"), (1e-9, "0.001 µs")],
+    [
+        (2.0, "2 s"),
+        (0.0123, "12.3 ms"),
+        (8.24e-6, "8.24 µs"),
+        (0.9997e-3, "1 ms"),
+        (1e-9, "0.001 µs"),
+    ],
 )
 def test_durations_have_units(seconds, text):
     assert module._duration(seconds) == text

@@ -258,6 +258,12 @@ def test_a_sweep_of_the_command_line_stays_beside_its_section():
     assert {tuple(arm.student.hidden) for arm in config.arms.values()} == {(8,), (9,)}
 
 
+def test_a_key_that_is_set_and_swept_is_one_message():
+    words = ["objective.temperature=3", "sweep={objective.temperature: [1, 2]}"]
+    with pytest.raises(ConfigError, match=r"objective\.temperature is both set and swept"):
+        compose(words)
+
+
 def test_one_value_is_no_sweep_and_without_any_it_is_a_plain_study():
     assert compose(["objective.temperature=3"], multirun=True) == compose(
         ["objective.temperature=3"]

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import threading
 import time
 from dataclasses import dataclass, replace
 from functools import partial
@@ -11,7 +12,7 @@ import pytest
 import torch
 from support.image_studies import dataset, teacher_model
 
-from limbeck._base.errors import ResourceError, TeacherError
+from limbeck._base.errors import LimbeckWarning, ResourceError, TeacherError
 from limbeck._base.progress import StageProgress
 from limbeck.data import Shift
 from limbeck.run.folder import RunFolder
@@ -103,6 +104,22 @@ def test_an_error_of_the_teacher_is_that_of_the_study(engine):
         list(engine.compute_shards(whole_pass, whole_pass.header("float32"), [0], print))
 
 
+def test_a_teacher_that_cannot_be_sent_answers_here(engine):
+    class Open(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.lock = threading.Lock()
+
+        def forward(self, x):
+            return x.flatten(1)[:, :3] / 255
+
+    whole_pass = teacher_pass(teacher=LiveTeacher(Open()))
+    header = whole_pass.header("float32")
+    with pytest.warns(LimbeckWarning, match=r"cannot be sent .*lock.* answers on this machine"):
+        shards = dict(engine.compute_shards(whole_pass, header, [0], print))
+    assert shards == dict(compute_shards(whole_pass, header, [0], print))
+
+
 @pytest.mark.parametrize("name", ["a.csv", "parts"])
 def test_answers_of_many_workers_are_those_of_one_process(ray, tmp_path, monkeypatch, name):
     pytest.importorskip("pyarrow")
@@ -158,5 +175,5 @@ def test_a_worker_that_is_lost_costs_the_block_that_it_works_on(ray, tmp_path):
 
 
 def test_workers_that_are_lost_too_often_are_one_message(ray, tmp_path):
-    with pytest.raises(ResourceError, match=r"lost the worker of block 3 2 times: .* are kept"):
+    with pytest.raises(ResourceError, match=r"lost the workers of some samples 2 times: "):
         blocks_of(Deadly(tmp_path, deaths=1000), retries=1)

@@ -64,6 +64,12 @@ def test_an_interrupted_folder_is_continued(tmp_path):
         assert (to / file.name).read_bytes() == file.read_bytes(), file.name
 
 
+def test_a_folder_that_was_only_begun_is_continued(tmp_path):
+    unfinished = tmp_path / f"answers{UNFINISHED}"
+    unfinished.mkdir()
+    assert write(tmp_path / "answers") == [2, 0, 1]
+
+
 def test_parts_of_another_teacher_are_refused(tmp_path):
     with pytest.raises(StopError):
         write(tmp_path / "answers", stop_at=1)
@@ -94,9 +100,16 @@ def test_a_damaged_folder_is_one_message(tmp_path, damage, message):
 def test_a_folder_of_somebody_else_has_no_digests(tmp_path):
     to = tmp_path / "answers"
     write(to)
-    for content in ("", "[]", '{"format": 7}', "{"):
+    for content in ("[]", '{"format": 7}'):
         (to / MANIFEST).write_text(content)
         assert len(read(to).records) == 9
+    for content in ("", "{"):
+        (to / MANIFEST).write_text(content)
+        with pytest.raises(TeacherError, match=r"answers\.json cannot be read"):
+            read(to)
+    (to / MANIFEST).write_text('{"format": 2, "sha256": {}}')
+    with pytest.raises(TeacherError, match="has format 2, and this version reads 1"):
+        read(to)
     (to / MANIFEST).write_text('{"format": 1, "parts": 3, "sha256": 5}')
     with pytest.raises(TeacherError, match="0 of 3"):
         read(to)

@@ -15,8 +15,10 @@ from .file_names import KINDS
 from .timing import seconds_of_calls, spread
 
 FORMAT = 1
+MAX_SECONDS = 60
+"""Maximum duration of a measurement: the seconds of every call are kept."""
 MAX_FACTOR = 5.0
-"""Duration after which a measurement ends early, as a multiple of its duration."""
+"""Limit of a measurement of slow calls, as a multiple of its duration."""
 UNITS = (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6))
 
 
@@ -43,9 +45,9 @@ def bench(
     cores = _count_cores()
     threads = sorted({1, cores}) if threads is None else list(threads)
     if not all(1 <= number <= 1024 for number in threads):
-        raise RuntimeFailure("--threads should be at least 1.")
-    if not 0 < seconds <= 3600:
-        raise RuntimeFailure("--seconds should be above 0 and at most 3600.")
+        raise RuntimeFailure("--threads should be from 1 to 1024.")
+    if not 0 < seconds <= MAX_SECONDS:
+        raise RuntimeFailure(f"--seconds should be above 0 and at most {MAX_SECONDS}.")
     bundle = Bundle(bundle_path)
     inputs = bundle.golden()["inputs"]
     batch = np.concatenate([inputs] * -(-BATCH_SIZE // len(inputs)))[:BATCH_SIZE]
@@ -98,7 +100,7 @@ def describe(result: dict[str, Any]) -> list[str]:
         for row in rows
     ]
     cores = "1 core" if device["cores"] == 1 else f"{device['cores']} cores"
-    memory = "" if device["memory"] is None else f", {device['memory'] / 1e6:.0f} MB of memory"
+    memory = "" if device["memory"] is None else f", peak memory {device['memory'] / 1e6:.0f} MB"
     return [
         f"{result['name']} on {device['processor']}, {cores}, ONNX Runtime "
         f"{device['onnxruntime']}{memory}",
@@ -148,7 +150,6 @@ def _peak_memory() -> int | None:
 
 def _duration(seconds: float) -> str:
     """Return seconds in a unit that suits them."""
-    for unit, size in UNITS:
-        if seconds >= size or unit == "µs":
-            return f"{seconds / size:.3g} {unit}"
-    raise AssertionError("the last unit fits every number")
+    fitting = [unit for unit in UNITS if seconds >= 0.9995 * unit[1]]  # 0.9997 is rounded to 1
+    unit, size = (fitting or UNITS[-1:])[0]
+    return f"{seconds / size:.3g} {unit}"

@@ -87,6 +87,9 @@ def recipe_sweeps(composer: Composer, overrides: SplitOverrides) -> Sweeps:
         )
     keys = {key_of(override) for override in overrides.plain} - {"recipe"}
     if "sweep" in keys:  # of the command line itself, so that student=mlp does not end it
+        both = sorted(keys & set(map(str, sweep)))
+        if both:
+            raise ConfigError(f"{both[0]} is both set and swept. Give it once.")
         keys = set()
     sweeps: Sweeps = {}
     for key, values in sweep.items():

@@ -1,5 +1,7 @@
 """Blocks of a teacher's answers, computed on the machines of a Ray cluster."""
 
+import pickle
+import threading
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -7,7 +9,7 @@ from typing import Any, Protocol
 
 import torch
 
-from limbeck._base.errors import OUT_OF_MEMORY, LimbeckError, ResourceError
+from limbeck._base.errors import OUT_OF_MEMORY, ConfigError, LimbeckError, ResourceError
 from limbeck._base.signals import check_interrupt
 from limbeck.study.cluster.connection import Cluster
 from limbeck.study.cluster.launcher import Launcher
@@ -17,6 +19,10 @@ from limbeck.training.cohort.checkpoint_file import first_line
 
 POLL_SECONDS = 0.25
 """Number of seconds between two checks for an interrupt."""
+
+
+class UnsendableError(ConfigError):
+    """A teacher that exists in one process alone, such as one with an open connection."""
 
 
 class Work(Protocol):
@@ -46,15 +52,15 @@ def compute_blocks(
         Number and content of each block, in any order.
 
     Raises:
+        UnsendableError: If the teacher cannot be sent to other processes.
         LimbeckError: If the teacher is at fault, or versions differ.
         ResourceError: If a block lost its worker too often, or the cluster is gone.
     """
     import ray
-    from ray import cloudpickle
 
     launcher = cluster.launcher
     # Not every worker has the device of this process.
-    content, tensors = pack(work.to_device(torch.device("cpu")), cloudpickle.Pickler)
+    content, tensors = _pack(work.to_device(torch.device("cpu")))
     arguments = (
         uuid.uuid4().hex,
         [ray.put(content), *map(cluster.share, tensors)],  # in a list, fetched at first use alone
@@ -81,11 +87,27 @@ def compute_blocks(
             check_interrupt()
             for reference in _ended(list(running)):
                 number = running.pop(reference)
-                yield number, _content(reference, number, launcher)
+                yield number, _content(reference, launcher)
     finally:
         for reference in running:
             with suppress(Exception):  # the cluster may be gone
                 ray.cancel(reference, force=True)
+
+
+def _pack(work: Work) -> tuple[bytes, list[torch.Tensor]]:
+    """Pack the work for other processes.
+
+    Raises:
+        UnsendableError: If a part of the teacher exists in this process alone.
+    """
+    from ray import cloudpickle
+
+    try:
+        return pack(work, cloudpickle.Pickler)
+    except (TypeError, AttributeError, RuntimeError, pickle.PicklingError) as error:
+        raise UnsendableError(
+            f"The teacher cannot be sent to the workers of a cluster: {first_line(error)}"
+        ) from None
 
 
 def _ended(references: Sequence[Any]) -> list[Any]:
@@ -103,13 +125,13 @@ def _ended(references: Sequence[Any]) -> list[Any]:
         ended: list[Any] = ray.wait([*references], timeout=POLL_SECONDS)[0]
     except exceptions.RayError as error:
         raise ResourceError(
-            f"The cluster is gone: {first_line(error)} The answers so far are kept: start the same "
-            "command again when the cluster is well again."
+            f"The cluster is gone: {first_line(error)} Check it with 'ray status', and start the "
+            "same command again."
         ) from None
     return ended
 
 
-def _content(reference: Any, number: int, launcher: Launcher) -> bytes:
+def _content(reference: Any, launcher: Launcher) -> bytes:
     """Return the content of a block that has ended.
 
     Raises:
@@ -131,15 +153,19 @@ def _content(reference: Any, number: int, launcher: Launcher) -> bytes:
         ) from None
     except exceptions.RayError as error:
         raise ResourceError(
-            f"The cluster lost the worker of block {number} {launcher.retries + 1} times: "
-            f"{first_line(error)} The answers so far are kept: start the same command again when "
-            "the cluster is well again."
+            f"The cluster lost the workers of some samples {launcher.retries + 1} times: "
+            f"{first_line(error)} Check the memory of its machines, and start the same command "
+            "again."
         ) from None
     return content
 
 
+IDLE_SECONDS = 30.0
+"""Number of seconds after which a worker without a block releases the memory of its work."""
 _work_by_key: dict[str, Work] = {}
 """The work that this process has received last."""
+_timers: list[threading.Timer] = []
+"""The timer that forgets the work."""
 
 
 def compute_block(
@@ -164,13 +190,29 @@ def compute_block(
         ConfigError: If versions differ, or a module is missing.
         LimbeckError: If the teacher is at fault.
     """
+    while _timers:
+        _timers.pop().cancel()
     if key not in _work_by_key:
         import ray
+
+        _work_by_key.clear()
 
         check_versions(expected)
         torch.set_num_threads(threads)
         content, *tensors = ray.get(list(references))
         work: Work = unpack_work(content, tensors)
-        _work_by_key.clear()
         _work_by_key[key] = work.to_device(torch.device("cuda" if has_gpu else "cpu"))
-    return _work_by_key[key].compute(number)
+    try:
+        return _work_by_key[key].compute(number)
+    finally:
+        timer = threading.Timer(IDLE_SECONDS, _forget)
+        timer.daemon = True
+        timer.start()
+        _timers.append(timer)
+
+
+def _forget() -> None:
+    """Release the work, so that a training on the same device has its memory."""
+    _work_by_key.clear()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()

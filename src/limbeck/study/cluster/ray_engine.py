@@ -1,5 +1,6 @@
 """The engine that trains the models of a study as tasks of a Ray cluster."""
 
+import copy
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -17,7 +18,7 @@ from limbeck.run.folder import RunFolder
 from limbeck.store.answers import TeacherPass
 from limbeck.store.key import Header
 from limbeck.store.shards import Piece, compute_piece, pieces_of_shard
-from limbeck.study.cluster.blocks import compute_blocks
+from limbeck.study.cluster.blocks import UnsendableError, compute_blocks
 from limbeck.study.cluster.connection import Cluster, connect
 from limbeck.study.cluster.coordinator import Coordinator, News
 from limbeck.study.cluster.launcher import Launcher
@@ -47,7 +48,11 @@ class ShardWork:
     def to_device(self, device: torch.device) -> "ShardWork":
         """The same computation with teacher and samples on a device."""
         self.teacher_pass.teacher.prepare(device)
-        return replace(self, teacher_pass=replace(self.teacher_pass, device=device).to_device())
+        precision = copy.copy(self.teacher_pass.precision)
+        if hasattr(precision, "device"):  # that of a mixed precision, whose name is its type
+            precision.device = device.type
+        moved = replace(self.teacher_pass, device=device, precision=precision)
+        return replace(self, teacher_pass=moved.to_device())
 
     def compute(self, number: int) -> bytes:
         """Compute the content of a piece."""
@@ -146,6 +151,11 @@ class RayEngine(Engine):
             finally:
                 self._cancel(tasks)
 
+    @property
+    def trains_at_once(self) -> bool:
+        """Whether several cohorts are trained at the same time."""
+        return True
+
     def compute_shards(
         self,
         teacher_pass: TeacherPass,
@@ -153,7 +163,23 @@ class RayEngine(Engine):
         shards: Sequence[int],
         advance: Callable[[int], object],
     ) -> Iterator[tuple[int, bytes]]:
-        """Compute stored answers in the cluster; see :meth:`Engine.compute_shards`."""
+        """Compute stored answers in the cluster; see :meth:`Engine.compute_shards`.
+
+        A teacher that cannot be sent to other processes answers in this one.
+        """
+        try:
+            yield from self._compute_remotely(teacher_pass, header, shards, advance)
+        except UnsendableError as error:
+            warnings.warn(f"{error} Here it answers on this machine.", LimbeckWarning, stacklevel=2)
+            yield from super().compute_shards(teacher_pass, header, shards, advance)
+
+    def _compute_remotely(
+        self,
+        teacher_pass: TeacherPass,
+        header: Header,
+        shards: Sequence[int],
+        advance: Callable[[int], object],
+    ) -> Iterator[tuple[int, bytes]]:
         assert self._cluster is not None
         pieces: list[Piece] = []
         shard_of: list[int] = []

@@ -118,7 +118,7 @@ def check_versions(expected: Mapping[str, str]) -> None:
         if own[name] != version:
             raise ConfigError(
                 f"A worker of the cluster has {name} {own[name]}, but this machine has {version}. "
-                "Install the same version on all machines, then resume the run."
+                "Install the same version on all machines, then start again."
             )
 
 

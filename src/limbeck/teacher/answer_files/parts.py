@@ -9,7 +9,7 @@ from typing import Any
 
 from limbeck._base.digests import file_digest
 from limbeck._base.errors import ConfigError, TeacherError
-from limbeck._base.files import move, write_bytes, write_json
+from limbeck._base.files import is_temporary, move, remove_leftovers, write_bytes, write_json
 from limbeck._base.reading import read_json
 
 MANIFEST = "answers.json"
@@ -40,15 +40,15 @@ class Parts:
         if manifest is not None:
             if manifest.get("key") != key:
                 raise ConfigError(
-                    f"{folder} holds the unfinished answers of another teacher, or to other data. "
-                    "Remove it, or choose another name for to=."
+                    f"{folder} holds the unfinished answers of another teacher, to other data "
+                    "or with another top=. Remove it, or choose another name for to=."
                 )
             self._digests = {
                 name: digest
                 for name, digest in _digests_of(manifest).items()
                 if _is_sound(folder / name, digest)
             }
-        elif folder.exists():
+        elif folder.exists() and not all(is_temporary(path.name) for path in folder.iterdir()):
             raise ConfigError(f"{folder} holds something else. Remove it, or choose another to=.")
 
     @property
@@ -102,11 +102,12 @@ def open_parts(to: Path, key: str, count: int) -> Iterator[Parts]:
     """
     folder = to.with_name(to.name + UNFINISHED)
     parts = Parts(folder, key, count)
+    remove_leftovers(folder)
+    parts.write_digests()
     try:
         yield parts
     finally:
-        if folder.exists():
-            parts.write_digests()
+        parts.write_digests()
     move(folder, to)
 
 
@@ -144,12 +145,25 @@ def check_parts(folder: Path, files: Sequence[Path]) -> None:
 
 
 def _read_manifest(folder: Path) -> dict[str, Any] | None:
-    """Return the manifest of a folder; None if it has none that limbeck has written."""
-    with suppress(OSError, ValueError):
+    """Return the manifest of a folder; None if it has none that limbeck has written.
+
+    Raises:
+        TeacherError: If it is damaged, or of a newer version.
+    """
+    try:
         manifest = read_json(folder / MANIFEST)
-        if isinstance(manifest, dict) and manifest.get("format") == FORMAT:
-            return manifest
-    return None
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise TeacherError(f"{folder / MANIFEST} cannot be read ({error}).") from None
+    if not isinstance(manifest, dict) or "sha256" not in manifest:
+        return None  # a file of somebody else
+    if manifest.get("format") != FORMAT:
+        raise TeacherError(
+            f"{folder / MANIFEST} has format {manifest.get('format')!r}, and this version reads "
+            f"{FORMAT}. Update limbeck, or write the answers again."
+        )
+    return manifest
 
 
 def _digests_of(manifest: dict[str, Any]) -> dict[str, str]:
