@@ -23,7 +23,7 @@ VERBS_OF_RUNS = {
     "answers": ("to=answers.npz",),
 }
 VERBS_OF_RESULTS = {"compare", "runs", "open", "plan"}
-VERBS_OF_OTHERS = {"run", "train", "distill", "check", "predict", "verify", "store", "recipes"}
+VERBS_OF_OTHERS = {"run", "train", "distill", "check", "predict", "verify", "bench", "store", "recipes"}
 
 
 @pytest.fixture
@@ -199,12 +199,15 @@ def test_bundles_of_others(canaries, tmp_path):
     write_sums(bundle)
     attack(canaries, "predict", bundle, bundle / "image.png", cwd=bundle)
     attack(canaries, "verify", bundle, cwd=bundle)
+    attack(canaries, "bench", bundle, "--seconds", "0.01", cwd=bundle)
     canaries.save_array(bundle / "golden.npz")
     write_sums(bundle)
     attack(canaries, "verify", bundle, cwd=bundle, code=7)
+    attack(canaries, "bench", bundle, cwd=bundle, code=7)
     (bundle / "model.onnx").write_bytes(canaries.pickled())
     write_sums(bundle)
     attack(canaries, "verify", bundle, code=7)
+    attack(canaries, "bench", bundle, code=7)
 
 
 def test_stores_of_others(canaries, tmp_path):

@@ -15,7 +15,7 @@ from limbeck.cli.config.trust import BUILDERS, foreign_settings
 from limbeck.cli.main import parsers
 
 TOUCH = "pathlib.Path.touch"
-WITHOUT_RUN = {"check", "predict", "verify", "recipes", "store", "plan"}
+WITHOUT_RUN = {"check", "predict", "verify", "bench", "recipes", "store", "plan"}
 NEW = {"run", "train"}
 FINISHED = {
     "export": (),

@@ -79,6 +79,10 @@ def write_bert(folder, texts, class_names, *, positions=128, **sizes):
         vocab_size=400, special_tokens=special, show_progress=False
     )
     tokenizer.train_from_iterator(texts, trainer)
+    # Tokens of the same count have no order, so they are numbered by name.
+    tokens = [*special, *sorted(set(tokenizer.get_vocab()) - set(special))]
+    vocabulary = {token: number for number, token in enumerate(tokens)}
+    tokenizer.model = tokenizers.models.WordPiece(vocabulary, unk_token="[UNK]")
     tokenizer.post_processor = tokenizers.processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
     tokenizer.decoder = tokenizers.decoders.WordPiece()
     torch.manual_seed(0)
