@@ -39,11 +39,7 @@ whether the goals were met. The table shows test errors (for text, bits per byte
 the squared error), mean ± standard deviation over seeds, of the arm that is best on the validation
 split and of its control.
 [results.json](results.json) contains the same numbers for programs. See also [Speed](speed.md) and
-[Exported students](export.md).
-
-A page with a column *McNemar p* was made with version 0.1, whose
-[rule](../concepts/verdict.md#the-rule) needed more evidence: some of its *not shown* would be
-decided now."""
+[Exported students](export.md)."""
 
 
 def write_pages(
@@ -275,8 +271,7 @@ def _comparisons(entry: Entry, names: Sequence[str]) -> str:
     words = wording_of(entry)
     beyond = "text" if words.measure.key == "bits_per_byte" else "samples"
     heading = ["comparison", words.unit, "95 % over seeds", f"95 % over seeds and {beyond}"]
-    is_earlier_rule = any(content.get("mcnemar_p") is not None for content in entry["comparisons"])
-    heading += ["McNemar p" if is_earlier_rule else "p", "gap closed", "verdict"]
+    heading += ["p", "gap closed", "verdict"]
     has_choice = len(entry["comparisons"]) > 1
     rows = []
     for content in entry["comparisons"]:

@@ -23,7 +23,17 @@ VERBS_OF_RUNS = {
     "answers": ("to=answers.npz",),
 }
 VERBS_OF_RESULTS = {"compare", "runs", "open", "plan"}
-VERBS_OF_OTHERS = {"run", "train", "distill", "check", "predict", "verify", "bench", "store", "recipes"}
+VERBS_OF_OTHERS = {
+    "run",
+    "train",
+    "distill",
+    "check",
+    "predict",
+    "verify",
+    "bench",
+    "store",
+    "recipes",
+}
 
 
 @pytest.fixture
