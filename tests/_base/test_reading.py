@@ -50,7 +50,6 @@ OWN_FILES = {
     # files of the system, and of limited size
     "_base/mapped_memory.py",
     "run/git.py",
-    "run/manifest.py",
     "run/lock.py",
     "store/files.py",
     # an array that the user names, which is mapped into memory

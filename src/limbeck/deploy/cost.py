@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from limbeck._base.errors import ResourceError
 from limbeck._base.progress import Advance
+from limbeck._base.runtime.machine import count_cores
 from limbeck._base.scratch import scratch_folder
 from limbeck.data.dataset import as_float
 from limbeck.run.cost import RUNTIMES, CostRow, Latency, Precision, Runtime, Timing
@@ -160,7 +161,7 @@ def _measure_in_turn(
     stopwatches: Sequence["_Stopwatch"], advance: Advance
 ) -> list[dict[int, Rounds]]:
     """Measure all models in turn; return the rounds of each model by number of threads."""
-    threads_to_try = sorted({1, _usable_cores()})
+    threads_to_try = sorted({1, count_cores()})
     total = ROUNDS * len(threads_to_try) * len(stopwatches)
     done = 0
     rounds: list[dict[int, Rounds]] = [{} for _ in stopwatches]
@@ -171,12 +172,6 @@ def _measure_in_turn(
                 done += 1
                 advance(done / total)
     return rounds
-
-
-def _usable_cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _timing(rounds: Rounds) -> Timing:

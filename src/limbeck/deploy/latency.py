@@ -15,6 +15,7 @@ from typing import Any, TextIO
 
 import numpy as np
 
+from limbeck._base.runtime.machine import peak_memory
 from limbeck._base.runtime.timing import seconds_of_calls
 
 Run = Callable[[np.ndarray], object]
@@ -29,7 +30,7 @@ def main() -> None:
     load = {"torch": _load_torch, "onnx": _load_onnx}[first["runtime"]]
     run = load(first["files"], 1)
     run(inputs[:1])
-    _send(answers, {"memory": _peak_memory()})
+    _send(answers, {"memory": peak_memory()})
     runs: dict[int, Run] = {1: run}
     for line in sys.stdin:
         threads = json.loads(line)["threads"]
@@ -79,19 +80,6 @@ def _set_threads(threads: int) -> None:
 def _seconds(run: Run, inputs: np.ndarray, min_seconds: float, max_seconds: float) -> list[float]:
     """Measure the seconds of each run, sorted; see :func:`seconds_of_calls`."""
     return seconds_of_calls(lambda: run(inputs), min_seconds, max_seconds)
-
-
-def _peak_memory() -> int | None:
-    """Peak memory of this process in bytes, None if the system does not report it."""
-    # getrusage includes the memory of the parent if the process was started by fork.
-    try:
-        status = Path("/proc/self/status").read_text(encoding="utf-8")
-    except OSError:
-        return None
-    for line in status.splitlines():
-        if line.startswith("VmHWM"):
-            return 1024 * int(line.split()[1])
-    return None
 
 
 def _send(answers: TextIO, content: dict[str, Any]) -> None:

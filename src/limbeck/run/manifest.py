@@ -14,6 +14,7 @@ from typing import Any, Literal
 from limbeck._base.digests import file_digest
 from limbeck._base.errors import UntrustedFileError, is_out_of_memory
 from limbeck._base.files import write_json
+from limbeck._base.runtime.machine import count_cores, processor_name
 from limbeck._base.version import __version__
 from limbeck.run.folder import RunFolder
 from limbeck.run.git import git_commit
@@ -302,26 +303,13 @@ def hardware() -> Hardware:
     """Describe the machine that this process runs on."""
     import torch
 
-    if hasattr(os, "sched_getaffinity"):
-        cores: int | None = len(os.sched_getaffinity(0))
-    else:
-        cores = os.cpu_count()
     return Hardware(
-        cpu=_processor(),
-        cores=cores,
+        cpu=processor_name(),
+        cores=count_cores(),
         memory_gib=_memory(),
         devices=tuple(map(torch.cuda.get_device_name, range(torch.cuda.device_count()))),
         system=platform.system(),
     )
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
 
 
 def _memory() -> float | None:

@@ -1,5 +1,6 @@
 """Computation of a teacher's answers in one pass over samples in all their views."""
 
+import copy
 import hashlib
 import json
 from collections.abc import Iterator
@@ -178,6 +179,14 @@ class TeacherPass:
 
     def _label(self) -> dict[str, str]:
         return {"data": self.data_name, "teacher": self.teacher.name, "views": self.views.name}
+
+    def on(self, device: torch.device) -> "TeacherPass":
+        """The same pass on another device, with teacher, inputs and precision."""
+        self.teacher.prepare(device)
+        precision = copy.copy(self.precision)
+        if hasattr(precision, "device"):  # that of a mixed precision, whose name is its type
+            precision.device = device.type
+        return replace(self, device=device, precision=precision).to_device()
 
     def to_device(self) -> "TeacherPass":
         """The same pass with inputs and rows on the device."""

@@ -34,27 +34,17 @@ class Piece:
         return self.end - self.first
 
 
-def split_range(first: int, end: int, batch: int, batches: int = MIN_BATCHES) -> list[Piece]:
+def split_range(first: int, end: int, batch: int, count: int) -> list[Piece]:
     """Split a range of answers into pieces of whole batches.
 
     Args:
         first: Number of the first answer.
         end: Number after the last answer.
         batch: Number of inputs of a batch.
-        batches: Number of batches of a piece; the last one may have fewer.
+        count: Number of answers in all ranges, so that there are not too many pieces.
     """
-    step = batch * batches
+    step = batch * max(MIN_BATCHES, -(-count // (batch * MAX_PIECES)))
     return [Piece(start, min(start + step, end), batch) for start in range(first, end, step)]
-
-
-def count_batches(count: int, batch: int) -> int:
-    """Return the number of batches in a piece of a computation.
-
-    Args:
-        count: Number of answers in all.
-        batch: Number of inputs of a batch.
-    """
-    return max(MIN_BATCHES, -(-count // (batch * MAX_PIECES)))
 
 
 class ComputeShards(Protocol):
@@ -121,8 +111,7 @@ def compute_shard(
 def pieces_of_shard(teacher_pass: TeacherPass, header: Header, shard: int) -> list[Piece]:
     """Return the pieces whose contents, one after the other, are that of a shard."""
     whole = _whole(teacher_pass, header, shard)
-    batches = count_batches(teacher_pass.count, whole.batch)
-    return split_range(whole.first, whole.end, whole.batch, batches)
+    return split_range(whole.first, whole.end, whole.batch, teacher_pass.count)
 
 
 def compute_piece(teacher_pass: TeacherPass, header: Header, piece: Piece) -> bytes:

@@ -19,7 +19,7 @@ from limbeck.data.batches import EvaluationBatches
 from limbeck.data.split import digest_of_splits
 from limbeck.store.answers import TeacherPass
 from limbeck.store.key import rows_per_shard
-from limbeck.store.shards import Piece, count_batches, split_range
+from limbeck.store.shards import Piece, split_range
 from limbeck.study.teacher_scores import answer_split
 from limbeck.teacher.answer_files.columns import LOGITS, VALUES
 from limbeck.teacher.answer_files.parts import open_parts
@@ -61,10 +61,9 @@ class AnswerWork:
 
     def to_device(self, device: torch.device) -> "AnswerWork":
         """The same computation with teacher and samples on a device."""
-        self.teacher_pass.teacher.prepare(device)
         return replace(
             self,
-            teacher_pass=replace(self.teacher_pass, device=device).to_device(),
+            teacher_pass=self.teacher_pass.on(device),
             splits={name: split.to(device) for name, split in self.splits.items()},
         )
 
@@ -234,7 +233,7 @@ def _training_blocks(teacher_pass: TeacherPass) -> Iterator[tuple[str, Piece]]:
     for first in range(0, count, shard_rows):
         end = min(first + shard_rows, count)
         batch = teacher_pass.batch_of(end - first)
-        for piece in split_range(first, end, batch, count_batches(count, batch)):
+        for piece in split_range(first, end, batch, count):
             yield TRAIN, piece
 
 
@@ -242,7 +241,7 @@ def _blocks_of(splits: dict[str, Split]) -> Iterator[tuple[str, Piece]]:
     """Yield the blocks of other splits, in the batches of an evaluation."""
     for name, split in splits.items():
         batch = EvaluationBatches(split).batch_size
-        for piece in split_range(0, len(split), batch, count_batches(len(split), batch)):
+        for piece in split_range(0, len(split), batch, len(split)):
             yield name, piece
 
 

@@ -42,7 +42,7 @@ def test_numbers_are_a_table_and_a_file(run, shared_bundle, tmp_path):
 
 
 def test_one_thread_and_all_cores_are_measured(shared_bundle, monkeypatch):
-    monkeypatch.setattr(module, "_count_cores", lambda: 3)
+    monkeypatch.setattr(module, "count_cores", lambda: 3)
     result = bench(shared_bundle, seconds=0.001)
     assert sorted({one["threads"] for one in result["measurements"]}) == [1, 3]
 

@@ -1,9 +1,7 @@
 """Measure how fast the models of a bundle are on this device."""
 
-import os
 import platform
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +10,7 @@ import numpy as np
 from .bundle import BATCH_SIZE, Bundle
 from .errors import RuntimeFailure
 from .file_names import KINDS
+from .machine import count_cores, peak_memory, processor_name
 from .timing import seconds_of_calls, spread
 
 FORMAT = 1
@@ -42,7 +41,7 @@ def bench(
     Raises:
         RuntimeFailure: If a number is out of range, or the bundle is damaged.
     """
-    cores = _count_cores()
+    cores = count_cores()
     threads = sorted({1, cores}) if threads is None else list(threads)
     if not all(1 <= number <= 1024 for number in threads):
         raise RuntimeFailure("--threads should be from 1 to 1024.")
@@ -113,39 +112,13 @@ def _device(cores: int) -> dict[str, Any]:
     import onnxruntime
 
     return {
-        "processor": _processor(),
+        "processor": processor_name(),
         "cores": cores,
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
         "onnxruntime": onnxruntime.__version__,
-        "memory": _peak_memory(),
+        "memory": peak_memory(),
     }
-
-
-def _count_cores() -> int:
-    """Return the number of cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def _processor() -> str:
-    """Return the name of the processor."""
-    with suppress(OSError), open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
-        for line in file:
-            key, _, value = line.partition(":")
-            if key.strip() in ("model name", "Model"):
-                return value.strip()
-    return platform.processor() or platform.machine()
-
-
-def _peak_memory() -> int | None:
-    """Return the peak memory of this process in bytes; None if the system does not report it."""
-    with suppress(OSError), open("/proc/self/status", encoding="utf-8") as file:
-        for line in file:
-            if line.startswith("VmHWM"):
-                return 1024 * int(line.split()[1])
-    return None
 
 
 def _duration(seconds: float) -> str:

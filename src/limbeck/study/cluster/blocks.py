@@ -192,18 +192,19 @@ def compute_block(
     """
     while _timers:
         _timers.pop().cancel()
-    if key not in _work_by_key:
+    work = _work_by_key.get(key)  # the timer may forget it at any time
+    if work is None:
         import ray
 
         _work_by_key.clear()
-
         check_versions(expected)
         torch.set_num_threads(threads)
         content, *tensors = ray.get(list(references))
-        work: Work = unpack_work(content, tensors)
-        _work_by_key[key] = work.to_device(torch.device("cuda" if has_gpu else "cpu"))
+        packed: Work = unpack_work(content, tensors)
+        work = packed.to_device(torch.device("cuda" if has_gpu else "cpu"))
+        _work_by_key[key] = work
     try:
-        return _work_by_key[key].compute(number)
+        return work.compute(number)
     finally:
         timer = threading.Timer(IDLE_SECONDS, _forget)
         timer.daemon = True

@@ -1,6 +1,5 @@
 """The engine that trains the models of a study as tasks of a Ray cluster."""
 
-import copy
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -47,12 +46,7 @@ class ShardWork:
 
     def to_device(self, device: torch.device) -> "ShardWork":
         """The same computation with teacher and samples on a device."""
-        self.teacher_pass.teacher.prepare(device)
-        precision = copy.copy(self.teacher_pass.precision)
-        if hasattr(precision, "device"):  # that of a mixed precision, whose name is its type
-            precision.device = device.type
-        moved = replace(self.teacher_pass, device=device, precision=precision)
-        return replace(self, teacher_pass=moved.to_device())
+        return replace(self, teacher_pass=self.teacher_pass.on(device))
 
     def compute(self, number: int) -> bytes:
         """Compute the content of a piece."""
