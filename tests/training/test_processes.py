@@ -27,6 +27,21 @@ SETTINGS = [
     "trainer.accelerator=cpu",
     "trainer.devices=2",
 ]
+ENDS_EARLY = """
+import torch
+from torch import distributed, nn
+
+import limbeck
+
+loader = [(torch.randn(8, 4), torch.arange(8) % 3)]
+trainer = {"accelerator": "cpu", "devices": 2, "strategy": "ddp"}
+limbeck.train(nn.Linear(4, 3), loader, epochs=1, progress=False, trainer=trainer)
+tensors = [torch.randn(3000, 100) for _ in range(200)]
+for tensor in tensors:
+    tensor.owner = object()  # Python has to be alive when the tensor is freed
+works = [distributed.all_reduce(tensor, async_op=True) for tensor in tensors]
+del tensors, tensor, works
+"""
 
 
 @pytest.mark.parametrize(
@@ -132,3 +147,13 @@ def test_a_port_in_use_ends_all_processes_with_one_message(tmp_path, monkeypatch
     assert process.returncode == ResourceError.exit_code
     assert errors.count("error: ") == 1
     assert "(MASTER_PORT), at which the processes of the training should meet, is in use" in errors
+
+
+@pytest.mark.slow
+def test_processes_end_while_gradients_are_exchanged(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(ENDS_EARLY)
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    for _ in range(3):  # it is a race, which one of two runs lost
+        ended = subprocess.run([sys.executable, script], env=environment, capture_output=True)
+        assert (ended.returncode, ended.stdout) == (0, b""), ended.stderr[-3000:]

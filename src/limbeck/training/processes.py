@@ -1,5 +1,6 @@
 """Start of the processes that train together."""
 
+import atexit
 import os
 
 from lightning_fabric import Fabric
@@ -29,6 +30,17 @@ def launch(fabric: Fabric) -> None:
     except distributed.DistError as error:
         raise _connection_error(error) from None
     set_rank(fabric.global_rank)
+    atexit.unregister(_leave)  # a second training needs no second call
+    atexit.register(_leave)
+
+
+def _leave() -> None:
+    """Leave the group of processes, and wait for the threads that exchange gradients.
+
+    PyTorch does not at exit, and such a thread aborts the process if the interpreter ends first.
+    """
+    if distributed.is_available() and distributed.is_initialized():
+        distributed.destroy_process_group()
 
 
 def _start(fabric: Fabric) -> None:
