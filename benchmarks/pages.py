@@ -49,18 +49,24 @@ def write_pages(
 
     Args:
         record: Content of results.json.
-        folder: Folder of the pages.
+        folder: Folder of the pages; the file ``introductions/index.md`` opens the list.
         without: Reason for each recipe that has no page.
     """
     for recipe in dict.fromkeys(entry["recipe"] for entry in record["entries"]):
-        file = folder / "introductions" / f"{recipe}.md"
-        text = file.read_text(encoding="utf-8") if file.is_file() else ""
         page = folder / f"{recipe}.md"
+        text = _introduction(folder, recipe)
         page.write_text(page_of(recipe, record, text), encoding="utf-8")
         yield page
     index = folder / "index.md"
-    index.write_text(index_of(record, without), encoding="utf-8")
+    text = _introduction(folder, "index")
+    index.write_text(index_of(record, without, text), encoding="utf-8")
     yield index
+
+
+def _introduction(folder: Path, name: str) -> str:
+    """Return the text of a page that is written by hand, which may be empty."""
+    file = folder / "introductions" / f"{name}.md"
+    return file.read_text(encoding="utf-8").strip() if file.is_file() else ""
 
 
 def page_of(recipe: str, record: Mapping[str, Any], text: str) -> str:
@@ -343,13 +349,15 @@ def _table(heading: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 # The list of results ------------------------------------------------------------------------------
 
 
-def index_of(record: Mapping[str, Any], without: Mapping[str, str]) -> str:
-    """Return the list of all results, with a row for each entry."""
+def index_of(record: Mapping[str, Any], without: Mapping[str, str], text: str) -> str:
+    """Return the list of all results: a text written by hand, and a row for each entry."""
     recorded = sorted({entry["recipe"] for entry in record["entries"]})
     heading = ["recipe", "data, test", "seeds", "control", "distilled", "teacher", "verdict"]
     heading += ["goals met", "time"]
     parts = [
         "# Results",
+        *filter(None, [text]),
+        "## All studies",
         INDEX,
         _table(heading, [_index_row(entry) for entry in record["entries"]]),
     ]
