@@ -50,6 +50,7 @@ MANY_ARGUMENTS = {
     "src/limbeck/data/text/datasets.py": {"text_file", "text_folder"},
     "src/limbeck/models/bag.py": {"__init__"},
     "src/limbeck/models/huggingface/classifier.py": {"__init__"},
+    "src/limbeck/models/huggingface/sentence_encoder.py": {"__init__"},
     "src/limbeck/data/text/sentences.py": {"sentences"},
     "src/limbeck/data/text/text_table.py": {"text_csv"},
     "src/limbeck/models/text_encoder.py": {"__init__"},

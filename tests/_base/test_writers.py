@@ -70,7 +70,7 @@ ALLOWED = {
     "deploy/destination.py": {"os.replace": "of complete bundles, with a way back"},
     "deploy/latency.py": {"fdopen": "standard output"},
     "deploy/cost_models.py": {"write_text": SCRATCH},
-    "deploy/sentence_folder.py": {"save": "into memory"},
+    "deploy/sentence_modules.py": {"save": "into memory"},
     "models/files/weights.py": {
         "save": "a model with files of its own, which are moved when complete",
         "save_file": "into a path of write_atomically",

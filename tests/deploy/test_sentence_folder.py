@@ -21,7 +21,7 @@ from limbeck.data import sentences
 from limbeck.deploy.export import ExportOptions, export
 from limbeck.deploy.sentence_folder import export_sentence_folder
 from limbeck.losses.vectors import unit
-from limbeck.models import BagOfEmbeddings, TextCNN, load_model
+from limbeck.models import BagOfEmbeddings, SentenceEncoder, TextCNN, load_model
 
 LONG = " ".join(TEXTS[:6])
 SOFT = Objective(hard_weight=0.0, soft_weight=1.0)
@@ -47,6 +47,7 @@ def run(data, encoder, tmp_path_factory):
         "soft": Arm(objective=SOFT),
         "deep": Arm(objective=SOFT, student=partial(BagOfEmbeddings, width=8, hidden=[4])),
         "cnn": Arm(objective=SOFT, student=partial(TextCNN, width=8, channels=4)),
+        "encoder": Arm(objective=SOFT, student=partial(SentenceEncoder, init="teacher", layers=1)),
     }
     study = make_study(
         data,
@@ -64,10 +65,10 @@ def run(data, encoder, tmp_path_factory):
 
 
 @torch.no_grad()
-def vectors_of(run, data, texts):
+def vectors_of(run, data, texts, arm="soft"):
     """Vectors of length 1 of the student itself."""
     rows, _ = data.tokenizer.encode_texts([(text,) for text in texts], data.shape[0])
-    student = load_model(run / "students" / "soft" / "seed0").model
+    student = load_model(run / "students" / arm / "seed0").model
     return unit(student(torch.from_numpy(rows))).numpy()
 
 
@@ -87,12 +88,32 @@ def test_the_folder_gives_the_students_vectors_with_the_package_tokenizers_alone
     np.testing.assert_allclose(vectors, vectors_of(run, data, texts), atol=1e-5)
 
 
-def test_sentence_transformers_reads_the_folder_with_equal_vectors(run, data, tmp_path):
+@pytest.mark.parametrize("arm", ["soft", "encoder"])
+def test_sentence_transformers_reads_the_folder_with_equal_vectors(run, data, tmp_path, arm):
     library = pytest.importorskip("sentence_transformers", reason="it is no dependency of limbeck")
-    folder = export_sentence_folder(run, data, to=tmp_path / "out", arm="soft").folder
+    folder = export_sentence_folder(run, data, to=tmp_path / "out", arm=arm).folder
     texts = [*TEXTS[:20], LONG]
     vectors = library.SentenceTransformer(str(folder), device="cpu").encode(texts)
-    np.testing.assert_allclose(vectors, vectors_of(run, data, texts), atol=1e-5)
+    np.testing.assert_allclose(vectors, vectors_of(run, data, texts, arm), atol=1e-5)
+
+
+@torch.no_grad()
+def test_the_folder_of_an_encoder_is_one_that_transformers_and_limbeck_read(run, data, tmp_path):
+    from transformers import AutoModel, AutoTokenizer
+
+    folder = export_sentence_folder(run, data, to=tmp_path / "out", arm="encoder").folder
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    texts = [*TEXTS[:20], LONG]
+    inputs = tokenizer(texts, padding=True, truncation=True, return_tensors="pt")
+    features = AutoModel.from_pretrained(folder).eval()(**inputs).last_hidden_state
+    mask = inputs["attention_mask"][..., None]
+    vectors = unit((features * mask).sum(1) / mask.sum(1)).numpy()
+    np.testing.assert_allclose(vectors, vectors_of(run, data, texts, "encoder"), atol=1e-5)
+    assert (
+        "A transformer (bert-1x16) that gives vectors of 16" in (folder / "README.md").read_text()
+    )
+    again = SentenceEncoder(data.shape, vocabulary=data.tokenizer.padded_size, path=folder)
+    assert (again.pooling, again.normalize, again.name) == ("mean", True, "bert-1x16")
 
 
 def test_sentence_transformers_gives_the_vectors_of_the_teacher(encoder, data):
@@ -125,6 +146,7 @@ def test_an_earlier_folder_is_replaced_only_if_asked(run, data, tmp_path):
         entry["type"].rpartition(".")[2] for entry in json.loads((to / "modules.json").read_text())
     ]
     assert names == ["StaticEmbedding", "Normalize"]
+    assert "A vector of 16 dimensions for each of" in (to / "README.md").read_text()
 
 
 def test_the_command_line_exports_such_a_folder_of_a_run(encoder, tmp_path, capsys, monkeypatch):

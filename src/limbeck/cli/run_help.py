@@ -8,7 +8,7 @@ groups: GROUP=NAME chooses one, then GROUP.KEY=VALUE changes its settings
               texts of one class each: text_csv, text_folders; for embeddings: sentences;
               to continue: text, text_folder
   student     mlp, convnet, torchvision/NAME, timm/NAME; for texts: bag, text_cnn, encoder,
-              huggingface_classifier; to continue texts: gpt, huggingface
+              huggingface_classifier, sentence_encoder; to continue texts: gpt, huggingface
   teacher     as student, boosting (trees, for tables), tfidf (for texts), or none
   objective   kl, logits and other losses on the teacher's answers
   views       none, shift, flip, crop, crop_flip, affine, elastic, mixup ...

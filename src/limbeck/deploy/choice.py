@@ -145,7 +145,7 @@ def check_has_one_answer(data: Dataset, verb: str) -> None:
         raise ConfigError(
             f"'limbeck {verb}' needs classifiers, but {data.name} is for embeddings. The students "
             "of this run are stored under students/ as model.safetensors; 'limbeck export RUN "
-            "format=sentence_transformers' writes a static one for sentence-transformers."
+            "format=sentence_transformers' writes one for sentence-transformers."
         )
     if data.positions is not None:
         raise ConfigError(

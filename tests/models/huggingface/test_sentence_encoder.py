@@ -124,3 +124,36 @@ def test_an_unknown_pooling_of_new_settings_is_refused():
     config = {"model_type": "bert", **SMALL}
     with pytest.raises(ConfigError, match="pooling='sum' is unknown"):
         SentenceEncoder((12,), vocabulary=30, padding=0, config=config, pooling="sum")
+
+
+@torch.no_grad()
+def test_a_student_starts_from_layers_of_its_teacher_and_pools_as_it_does(tmp_path):
+    folder = write_encoder(tmp_path / "encoder", pooling="cls", normalize=False)
+    teacher = load(folder)
+    settings = {"vocabulary": teacher.arguments["vocabulary"], "init": "teacher"}
+    student = SentenceEncoder((LENGTH,), 16, teacher=teacher, layers=[1], **settings)
+    assert (student.pooling, student.normalize) == ("cls", False)
+    assert student.frame == teacher.frame
+    own, layers = student.net.encoder.layer, teacher.net.encoder.layer
+    assert (len(own), len(layers)) == (1, 2)
+    for name, weight in own[0].state_dict().items():
+        assert torch.equal(weight, layers[1].state_dict()[name])
+    whole = SentenceEncoder((LENGTH,), 16, teacher=teacher, layers=2, **settings).eval()
+    ids = texts_of(12, 5, 8)
+    assert torch.equal(whole(ids), teacher(ids))
+    assert len(SentenceEncoder((LENGTH,), 16, teacher=teacher, **settings).net.encoder.layer) == 1
+    of_folder = SentenceEncoder((LENGTH,), path=folder, layers=1, vocabulary=20)
+    assert len(of_folder.net.encoder.layer) == 1
+
+
+def test_a_student_that_cannot_start_so_is_refused(tmp_path):
+    teacher = load(write_encoder(tmp_path / "encoder"))
+    settings = {"vocabulary": teacher.arguments["vocabulary"], "init": "teacher"}
+    with pytest.raises(ConfigError, match="vectors have 16 dimensions, but the teacher's have 8"):
+        SentenceEncoder((LENGTH,), 8, teacher=teacher, **settings)
+    with pytest.raises(ConfigError, match="sentence encoder of transformers, but the teacher is"):
+        SentenceEncoder((LENGTH,), 16, teacher=torch.nn.Linear(2, 2), **settings)
+    with pytest.raises(ConfigError, match="needs a teacher, but there is none"):
+        SentenceEncoder((LENGTH,), 16, **settings)
+    with pytest.raises(ConfigError, match="layers=3"):
+        SentenceEncoder((LENGTH,), 16, teacher=teacher, layers=3, **settings)

@@ -58,6 +58,7 @@ BUILDERS = frozenset(
         "limbeck.models.HuggingFace",
         "limbeck.models.HuggingFaceClassifier",
         "limbeck.models.MLP",
+        "limbeck.models.SentenceEncoder",
         "limbeck.models.TextCNN",
         "limbeck.models.TextEncoder",
         "limbeck.models.TimmModel",
@@ -75,7 +76,11 @@ themselves. Functions that read pickles, or send data elsewhere, are not among t
 """
 SPECIAL_KEYS = ("_target_", "_partial_")
 LOGGER = "limbeck.training.loggers.tensorboard_logger"
-HUB_MODELS = ("limbeck.models.HuggingFace", "limbeck.models.HuggingFaceClassifier")
+HUB_MODELS = (
+    "limbeck.models.HuggingFace",
+    "limbeck.models.HuggingFaceClassifier",
+    "limbeck.models.SentenceEncoder",
+)
 TEXT_DATA = (
     "limbeck.data.sentences",
     "limbeck.data.text_file",

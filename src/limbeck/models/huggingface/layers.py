@@ -14,21 +14,30 @@ from limbeck.models.normalized import model_name
 from limbeck.models.output_map import OutputMap
 
 
-def with_layers(net: Any, layers: int | Sequence[int], classes: int | None = None) -> nn.Module:
-    """Return a copy of a classifier of transformers with some of its layers.
+def with_layers(
+    net: Any,
+    layers: int | Sequence[int] | None,
+    classes: int | None = None,
+    *,
+    kind: str = TEXT_CLASSIFICATION,
+) -> nn.Module:
+    """Return a copy of a network of transformers with some of its layers.
 
     Args:
-        net: Network with a classification head.
-        layers: Number of layers, or their numbers.
+        net: Network, such as one with a classification head.
+        layers: Number of layers, or their numbers; None for half of them.
         classes: Number of classes of a new head with random weights; None to copy the head.
+        kind: Class of transformers that builds the network.
 
     Raises:
         ConfigError: If there are not as many layers, or they are not separate modules.
     """
     config = copy.deepcopy(net.config)
     total = getattr(config, "num_hidden_layers", None)
+    if layers is None and isinstance(total, int):
+        layers = max(1, total // 2)
     path = block_list(net, total) if isinstance(total, int) else None
-    if path is None or not isinstance(total, int):
+    if path is None or layers is None or not isinstance(total, int):
         raise ConfigError(
             f"layers={layers!r}: the layers of {config.model_type} cannot be taken apart. Choose "
             "another model, or layers=null."
@@ -41,7 +50,7 @@ def with_layers(net: Any, layers: int | Sequence[int], classes: int | None = Non
     if classes is not None:
         config.id2label = None
         config.num_labels = classes
-    small: Any = create(config, f"layers={layers!r}", TEXT_CLASSIFICATION)
+    small: Any = create(config, f"layers={layers!r}", kind)
     weights = weights_of_blocks(net.state_dict(), path, numbers)
     if classes is not None:
         is_in_head = head_of(net)
@@ -74,6 +83,4 @@ def net_of_teacher(
             f"init=teacher takes layers of a classifier of transformers, but the teacher is "
             f"{model_name(teacher)}. Use teacher=huggingface_classifier, or init=null."
         )
-    if layers is None:
-        layers = max(1, inner.net.config.num_hidden_layers // 2)
     return with_layers(inner.net, layers, classes if is_mapped else None)

@@ -6,9 +6,10 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from limbeck._base.errors import ConfigError
+from limbeck.models.blocks import check_init
 from limbeck.models.huggingface.base import TransformersModel, check_source
 from limbeck.models.huggingface.config import make_config, settings_of
 from limbeck.models.huggingface.hub import (
@@ -19,9 +20,11 @@ from limbeck.models.huggingface.hub import (
     read_json,
     require_transformers,
 )
+from limbeck.models.huggingface.layers import with_layers
 from limbeck.models.huggingface.pooling import POOLINGS, is_sentence_encoder, pool, read_pooling
 from limbeck.models.huggingface.pretrained import ENCODER, create, pretrained
 from limbeck.models.huggingface.texts import Texts, check_length
+from limbeck.models.normalized import model_name
 from limbeck.models.text_inputs import check_texts
 
 NAME = "SentenceEncoder"
@@ -37,6 +40,7 @@ class SentenceEncoder(TransformersModel):
 
     Args:
         shape: Shape of one input, ``(L,)``: the token ids of a text, padded at its end.
+        classes: Number of dimensions that the vectors have to have; None for any.
         vocabulary: Number of token ids of the data, with that of the padding.
         padding: Token id of the padding.
         path: Folder of sentence-transformers, from which pooling and weights are read. No code is
@@ -47,17 +51,28 @@ class SentenceEncoder(TransformersModel):
             ``mean_sqrt_len`` or ``lasttoken``.
         normalize: Whether vectors of a model from settings have length 1.
         frame: Token ids that the tokenizer adds before and after a text.
+        init: ``teacher`` to start from layers of the ``teacher`` and to pool as it does, not from
+            ``path`` or ``config``.
+        layers: Number of layers to take from the teacher or folder, which are spread evenly from
+            the first to the last, as in DistilBERT; or a list of their numbers; None for all of a
+            folder and half of a teacher.
+        teacher: Teacher of the same kind.
 
     Raises:
-        ConfigError: If transformers is missing, the folder names no pooling or holds no encoder, or
-            it does not fit the texts.
+        ConfigError: If transformers is missing, the folder names no pooling or holds no encoder, it
+            does not fit the texts, or its vectors have another number of dimensions.
         ResourceError: If the hub cannot be reached.
         UntrustedFileError: If a file is damaged.
     """
 
+    pooling: str
+    normalize: bool
+    frame: list[list[int]]
+
     def __init__(
         self,
         shape: Sequence[int],
+        classes: int | None = None,
         *,
         vocabulary: int = 0,
         padding: int = 0,
@@ -66,12 +81,20 @@ class SentenceEncoder(TransformersModel):
         pooling: str = "mean",
         normalize: bool = True,
         frame: Sequence[Sequence[int]] = ((), ()),
+        init: str | None = None,
+        layers: int | Sequence[int] | None = None,
+        teacher: nn.Module | None = None,
     ):
         super().__init__()
         require_transformers()
         check_texts(NAME, shape, vocabulary, padding)
         texts = Texts(tuple(shape), vocabulary, padding)
-        if path is not None:
+        if check_init(init):
+            source = _encoder_of(teacher)
+            pooling, normalize, frame = source.pooling, source.normalize, source.frame
+            where = "init=teacher"
+            net = with_layers(source.net, layers, kind=ENCODER)
+        elif path is not None:
             root = Path(path) if is_sentence_encoder(Path(path)) else find_folder(path)
             own = read_pooling(root)
             pooling, normalize = own.mode, own.normalize
@@ -80,6 +103,7 @@ class SentenceEncoder(TransformersModel):
             net_config = make_config(read_json(folder / CONFIG), where, kind=ENCODER)
             texts.fit(net_config, where)
             net = pretrained(net_config, folder, ENCODER)
+            net = net if layers is None else with_layers(net, layers, kind=ENCODER)
             self._find_tokenizer(folder)
             _check_max_length(own.max_length, where, texts.shape[0])
         else:
@@ -107,6 +131,12 @@ class SentenceEncoder(TransformersModel):
             "frame": self.frame,
         }
         self._set_net(net)
+        if classes is not None and classes != self.dimensions:
+            raise ConfigError(
+                f"{where}: its vectors have {self.dimensions} dimensions, but the teacher's have "
+                f"{classes}. Choose an encoder with as many, or student=encoder, which has a layer "
+                "that maps them."
+            )
         self.train()
 
     @property
@@ -176,6 +206,19 @@ class SentenceEncoder(TransformersModel):
             raise ConfigError(
                 f"{self.name} gives {list(vectors.shape)} for one text, not a vector."
             )
+
+
+def _encoder_of(teacher: nn.Module | None) -> SentenceEncoder:
+    """Return the teacher, which has to be a sentence encoder of transformers."""
+    if teacher is None:
+        raise ConfigError("init=teacher needs a teacher, but there is none.")
+    if not isinstance(teacher, SentenceEncoder):
+        raise ConfigError(
+            "init=teacher takes layers of a sentence encoder of transformers, but the teacher is "
+            f"{model_name(teacher)}. Choose the folder of one as teacher.from, or student=encoder "
+            "student.init=null."
+        )
+    return teacher
 
 
 def _check_max_length(most: int | None, where: str, length: int) -> None:
