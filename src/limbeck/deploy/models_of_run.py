@@ -22,7 +22,13 @@ from limbeck.report.formats import nats
 from limbeck.report.palette import name_of
 from limbeck.run.folder import RunFolder
 from limbeck.run.manifest import read_manifest
-from limbeck.run.metrics import AnyMetrics, MultiLabelMetrics, RegressionMetrics, TextMetrics
+from limbeck.run.metrics import (
+    AnyMetrics,
+    MultiLabelMetrics,
+    RegressionMetrics,
+    TextMetrics,
+    VectorMetrics,
+)
 from limbeck.run.saved_files import check_model_folders, check_results
 from limbeck.run.summary import Summary, read_summary
 from limbeck.teacher.adapter import adapter_of
@@ -154,7 +160,8 @@ def _load_answering_teacher(
             "alone, so it does not answer new inputs."
         )
     answer = LiveTeacher(members, combine=_combine_for(summary, combine)).answer
-    description = _describe(entry.name, entry.params, entry.test)
+    is_own_measure = isinstance(entry.test, VectorMetrics)  # it would miss no neighbour of its own
+    description = _describe(entry.name, entry.params, None if is_own_measure else entry.test)
     return RunModel("teacher", "teacher", description, answer), ""
 
 
@@ -284,14 +291,18 @@ def _student(
     return RunModel(role, arm, description, answer, colour)
 
 
-def _describe(architecture: str, parameters: int, test: AnyMetrics) -> str:
+def _describe(architecture: str, parameters: int, test: AnyMetrics | None) -> str:
+    size = f", {parameters:,} parameters" if parameters else ""
+    if test is None:
+        return f"{architecture}{size}"
     if isinstance(test, TextMetrics):
         result = f"{test.bits_per_byte:.3f} bits per byte"
     elif isinstance(test, RegressionMetrics):
         result = f"R² {nats(test.r_squared)}"
     elif isinstance(test, MultiLabelMetrics):
         result = f"{test.label_errors:,} wrong labels in the test split"
+    elif isinstance(test, VectorMetrics):
+        result = f"misses {test.missed_neighbours:.2f} of 10 neighbours in the test split"
     else:
         result = f"{test.errors:,} test errors"
-    size = f", {parameters:,} parameters" if parameters else ""
     return f"{architecture}{size}, {result}"

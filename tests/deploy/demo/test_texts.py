@@ -1,7 +1,6 @@
 """The demo of texts: a sentence in, the classes of all models out."""
 
 import json
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -14,9 +13,7 @@ from limbeck.data import Dataset, Split, text_csv
 from limbeck.data.padding import cut_padding
 from limbeck.data.text.tokenizer import ByteTokenizer
 from limbeck.deploy.demo import Demo
-from limbeck.deploy.demo.page import form_of
 from limbeck.deploy.demo.texts import MAX_CHARACTERS, TextForm
-from limbeck.losses.tasks import TASKS
 
 LENGTH, BYTES = 60, ByteTokenizer()
 
@@ -96,12 +93,6 @@ def test_language_models_are_for_another_command():
     data = Dataset.from_splits("book", *splits, class_names=BYTES.names, tokenizer=BYTES)
     with pytest.raises(ConfigError, match="'limbeck sample' generates text"):
         Demo([], data)
-
-
-def test_embeddings_are_not_shown():
-    data = SimpleNamespace(name="words", positions=None, kind=TASKS["embedding"])
-    with pytest.raises(ConfigError, match=r"shows classes, labels or values, but words is for"):
-        form_of(data)
 
 
 # In a browser -------------------------------------------------------------------------------------

@@ -1,5 +1,5 @@
 // Cards with the answers of the models: probabilities of classes at the temperature of the slider,
-// probabilities of labels with their thresholds, or values.
+// probabilities of labels with their thresholds, values, or the nearest texts of embeddings.
 import { $, element } from "/dom.js";
 
 const MAX_CLASSES = 20; // bars of a card; with more classes, the most likely ones are shown
@@ -51,6 +51,15 @@ const VIEWS = {
     });
     return { title: scores.length === 1 ? number(scores[0]) : "", bars };
   },
+  vectors(facts, neighbours, model, expected) {
+    const wanted = new Set((expected || []).map(([row]) => row));
+    const bars = neighbours.map(([row, cosine]) => (
+      { name: facts.texts[row], share: Math.max(0, cosine), text: cosine.toFixed(2), isBest: wanted.has(row) }
+    ));
+    const shared = bars.filter((bar) => bar.isBest).length;
+    const isTeacher = model.role === "teacher" || !expected;
+    return { title: isTeacher ? "nearest texts" : `${shared} of the teacher's ${wanted.size}`, bars };
+  },
 };
 
 const EXPLANATIONS = {
@@ -61,16 +70,22 @@ const EXPLANATIONS = {
     "At T = 1 the bars show the probability of each label, and the lines the probability from which it is predicted, fitted on the " +
     "validation split. A higher T softens both.",
   values: "Values are in the unit of the labels. An empty bar is the lowest label of the training split, a full bar the highest.",
+  vectors:
+    "The texts of the validation split that are nearest to yours, with the cosine of their vectors. Those that the teacher finds, too, " +
+    "are bold. The student learned from the teacher's vectors, the control from texts alone.",
 };
 
 export class Answers {
   constructor(facts) {
     this.facts = facts;
     this.outputs = null; // of each model
+    this.teacher = facts.models.findIndex((model) => model.role === "teacher");
+    const isSearch = facts.outputs === "vectors";
+    this.names = isSearch ? Array(facts.neighbours).fill("") : facts.classes.slice(0, MAX_CLASSES);
     $("models").append(...facts.models.map((model) => this.buildCard(model)));
     $("models").classList.add(facts.outputs);
     $("explanation").textContent = EXPLANATIONS[facts.outputs];
-    $("slider").hidden = facts.outputs === "values";
+    $("slider").hidden = ["values", "vectors"].includes(facts.outputs);
     $("temperature").addEventListener("input", () => this.show());
     this.show();
   }
@@ -86,10 +101,10 @@ export class Answers {
   }
 
   showCard(card, model, scores) {
-    const view = scores && VIEWS[this.facts.outputs](this.facts, scores, model);
+    const view = scores && VIEWS[this.facts.outputs](this.facts, scores, model, this.outputs[this.teacher]);
     card.querySelector(".top").textContent = view ? view.title : "–";
     card.querySelectorAll(".bar").forEach((bar, rank) => {
-      const entry = view ? view.bars[rank] : { name: this.facts.classes[rank], share: 0, text: "" };
+      const entry = view ? view.bars[rank] : { name: this.names[rank], share: 0, text: "" };
       bar.firstChild.textContent = bar.firstChild.title = entry.name;
       bar.querySelector("i").style.transform = `scaleX(${entry.share})`;
       bar.querySelector("small").textContent = entry.text;
@@ -107,7 +122,7 @@ export class Answers {
     if (model.name !== model.role) title.append(element("b", ` ${model.name}`));
     const bars = element("div", "", "bars");
     card.append(title, element("p", model.description), element("p", "", "top"), bars);
-    for (const name of this.facts.classes.slice(0, MAX_CLASSES)) {
+    for (const name of this.names) {
       const bar = element("div", "", "bar");
       const label = element("span", name);
       label.title = name;

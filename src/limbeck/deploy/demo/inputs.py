@@ -12,6 +12,7 @@ from limbeck._base.printable import MAX_NAME, cut
 from limbeck._base.reading import parse_json
 from limbeck._base.runtime.printable import printable
 from limbeck.data import Dataset
+from limbeck.data.text.decoding import decode_texts
 
 EXAMPLES = 12
 
@@ -74,8 +75,17 @@ def example_rows(data: Dataset, number: int = EXAMPLES) -> list[int]:
     return rows
 
 
+def example_text(data: Dataset, row: int, length: int) -> str:
+    """Return the first characters of a text of the validation split, without special tokens."""
+    assert data.tokenizer is not None
+    (text,) = decode_texts(data.val.inputs[row : row + 1], data.tokenizer)
+    return text[:length]
+
+
 def label_text(data: Dataset, row: int) -> str:
-    """Return the label of a row of the validation split as a text."""
+    """Return the label of a row of the validation split as a text; embeddings have none."""
+    if data.kind.outputs == "vectors":
+        return ""
     label = data.val.labels[row]
     names = [cut(name, MAX_NAME) for name in data.class_names]
     if data.kind.has_classes:

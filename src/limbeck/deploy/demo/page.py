@@ -19,6 +19,7 @@ from limbeck.data.dataset import as_float
 from limbeck.data.padding import cut_padding
 from limbeck.deploy.demo.images import ImageForm
 from limbeck.deploy.demo.inputs import DemoInput, InputForm
+from limbeck.deploy.demo.neighbours import Neighbours
 from limbeck.deploy.demo.server import Server, make_server
 from limbeck.deploy.demo.tables import TableForm
 from limbeck.deploy.demo.texts import TextForm
@@ -47,9 +48,12 @@ class Demo:
     def __init__(self, models: Sequence[RunModel], data: Dataset, *, port: int = 0, note: str = ""):
         form = form_of(data)
         self.models = models
+        has_vectors = data.kind.outputs == "vectors"
+        self._neighbours = Neighbours(models, data) if has_vectors else None
         self.readers = form.readers
         facts = {
             **outputs_facts(models, data),
+            **(self._neighbours.facts() if self._neighbours else {}),
             "data": data.name,
             "input": form.facts(),
             "note": note,
@@ -72,6 +76,8 @@ class Demo:
     def answer(self, example: DemoInput) -> dict[str, Any]:
         """Return the outputs of each model for one input, and the facts about the input.
 
+        Embeddings are answered by the nearest validation texts.
+
         Raises:
             DataError: If an output is NaN or infinite.
         """
@@ -81,7 +87,11 @@ class Demo:
         for model, values in zip(self.models, outputs, strict=True):
             if not bool(values.isfinite().all()):
                 raise DataError(f"the outputs of the {model.role} for it are NaN or infinite")
-        return {"outputs": [values.tolist() for values in outputs], **example.facts}
+        if self._neighbours is None:
+            answers: list[Any] = [values.tolist() for values in outputs]
+        else:
+            answers = self._neighbours.of(example.inputs, outputs)
+        return {"outputs": answers, **example.facts}
 
 
 def form_of(data: Dataset) -> InputForm:
@@ -94,11 +104,6 @@ def form_of(data: Dataset) -> InputForm:
         raise ConfigError(
             f"'limbeck demo' shows answers to one input, but {data.name} is for text. 'limbeck "
             "sample' generates text with the models of the run."
-        )
-    if data.kind.outputs not in ("classes", "labels", "values"):
-        raise ConfigError(
-            f"'limbeck demo' shows classes, labels or values, but {data.name} is for "
-            f"{data.kind.description}."
         )
     if data.padding is not None:
         return TextForm(data)

@@ -8,7 +8,14 @@ import torch
 from limbeck._base.errors import DataError
 from limbeck.data import Dataset
 from limbeck.data.padding import cut_padding, lengths_of
-from limbeck.deploy.demo.inputs import DemoInput, Reader, example_rows, label_text, read_texts
+from limbeck.deploy.demo.inputs import (
+    DemoInput,
+    Reader,
+    example_rows,
+    example_text,
+    label_text,
+    read_texts,
+)
 
 MAX_CHARACTERS, MAX_EXAMPLE = 100_000, 1500
 """Largest number of characters of a text, and of one to try."""
@@ -18,7 +25,7 @@ class TextForm:
     """A box for a text, or two boxes for a pair.
 
     Args:
-        data: Dataset of texts of one class each.
+        data: Dataset of texts.
     """
 
     def __init__(self, data: Dataset):
@@ -62,6 +69,5 @@ class TextForm:
         return DemoInput(cut_padding(ids, self._padding), facts)
 
     def _example(self, row: int) -> dict[str, str]:
-        ids = self._data.val.inputs[row]
-        text = self._tokenizer.decode(ids[ids != self._padding].numpy())
-        return {"text": text[:MAX_EXAMPLE], "label": label_text(self._data, row)}
+        text = example_text(self._data, row, MAX_EXAMPLE)
+        return {"text": text, "label": label_text(self._data, row)}
