@@ -97,10 +97,10 @@ def test_the_page_lists_the_texts_and_marks_those_of_the_teacher(demo):
         _, answer = ask(demo, "/text", ["aaab"])
         rows = [{row for row, _ in neighbours} for neighbours in answer["outputs"]]
         assert titles[1:] == [f"{len(own & rows[0])} of the teacher's 10" for own in rows[1:]]
-        shown = page.locator(".student .bar span").all_inner_texts()
-        assert shown == [texts_in(demo)[row] for row, _ in answer["outputs"][2]]
-        marked = page.locator(".student .bar.best span").all_inner_texts()
-        assert len(marked) == len(rows[2] & rows[0])
+        texts = page.locator(".student .bar span").all_inner_texts()
+        assert texts == [texts_in(demo)[row] for row, _ in answer["outputs"][2]]
+        bold_texts = page.locator(".student .bar.best span").all_inner_texts()
+        assert len(bold_texts) == len(rows[2] & rows[0])
         assert not page.locator("#slider").is_visible()
 
 
