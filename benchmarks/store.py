@@ -35,7 +35,7 @@ from limbeck.data.dataset import Split
 from limbeck.data.study_data import StudyData
 from limbeck.losses import Objective
 from limbeck.models import MLP, Normalized
-from limbeck.store.answers import LINEAR_BATCH
+from limbeck.models.batch_size import LINEAR_BATCH
 from limbeck.teacher.signal import TeacherSignal
 from limbeck.training.task import DistillationTask
 

@@ -19,8 +19,9 @@ from support.store_cases import (
 from limbeck._base.errors import TeacherError
 from limbeck.data.split import PART_ROWS
 from limbeck.models import ConvNet
+from limbeck.models.batch_size import CONVOLUTION_BATCH, LINEAR_BATCH
 from limbeck.store import answers
-from limbeck.store.answers import CONVOLUTION_BATCH, LINEAR_BATCH, digest_of
+from limbeck.store.answers import digest_of
 from limbeck.teacher.function import FunctionTeacher
 from limbeck.teacher.signal import LiveTeacher
 

@@ -8,6 +8,7 @@ from torch import nn
 
 from limbeck._base.errors import ConfigError, TeacherError
 from limbeck.study.answer_export import write_answers
+from limbeck.study.teacher_scores import answer_split
 from limbeck.teacher.signal import LiveTeacher
 
 
@@ -27,9 +28,34 @@ def test_every_sample_has_its_own_answer(data, tmp_path):
 @pytest.fixture
 def small_blocks(monkeypatch):
     """Blocks of two batches of seven samples."""
-    monkeypatch.setattr("limbeck.store.answers.LINEAR_BATCH", 7)
+    monkeypatch.setattr("limbeck.models.batch_size.LINEAR_BATCH", 7)
     monkeypatch.setattr("limbeck.data.batches.EVALUATION_BATCH", 7)
     monkeypatch.setattr("limbeck.store.shards.MIN_BATCHES", 2)
+
+
+class Recorder(torch.nn.Module):
+    """A network with a convolution that records the sizes of its batches."""
+
+    def __init__(self):
+        super().__init__()
+        self.net = torch.nn.Conv2d(1, 3, 1)
+        self.sizes = []
+
+    def forward(self, x):
+        self.sizes.append(len(x))
+        return self.net(x).mean((2, 3))
+
+
+def test_convolutions_answer_all_splits_in_small_batches(data, tmp_path, monkeypatch):
+    """Large ones take almost twice as long on a processor."""
+    monkeypatch.setattr("limbeck.models.batch_size.CONVOLUTION_BATCH", 4)
+    model = Recorder()
+    write_answers(LiveTeacher(model), data, tmp_path / "a.npz")
+    assert sum(model.sizes) == 150
+    assert max(model.sizes) == 4
+    model.sizes.clear()
+    answer_split(LiveTeacher(model), data.val)
+    assert max(model.sizes) == 4
 
 
 def backwards(work, numbers):

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from limbeck._base.mapped_memory import MAPPED_FILES
 from limbeck._base.signals import check_interrupt
@@ -22,6 +22,7 @@ from limbeck.data.randomness import random_order, replayable_integers
 from limbeck.data.transfer_set import mixing_pool
 from limbeck.data.views.base import Views
 from limbeck.losses import is_labelled, without_label
+from limbeck.models.batch_size import forward_batch_size
 
 EVALUATION_BATCH = 1000
 """Largest number of inputs in an evaluation batch."""
@@ -250,10 +251,17 @@ class EvaluationBatches:
             the size of the inputs.
         classes: Number of tokens in the vocabulary of a text, whose logits are larger than its
             inputs.
+        models: Models that answer the batches, which are smaller for models with convolutions.
     """
 
     def __init__(
-        self, split: Split, *, seeds: int = 1, batch_size: int | None = None, classes: int = 1
+        self,
+        split: Split,
+        *,
+        seeds: int = 1,
+        batch_size: int | None = None,
+        classes: int = 1,
+        models: Sequence[nn.Module] = (),
     ):
         self.split = split
         self.seeds = seeds
@@ -261,7 +269,8 @@ class EvaluationBatches:
             values = split.inputs.shape[1:].numel()
             if split.labels.ndim > 1:
                 values *= classes
-            batch_size = max(1, min(EVALUATION_BATCH, EVALUATION_VALUES // max(values, 1)))
+            most = min(EVALUATION_BATCH, forward_batch_size(models))
+            batch_size = max(1, min(most, EVALUATION_VALUES // max(values, 1)))
         self.batch_size = batch_size
 
     def __len__(self) -> int:

@@ -22,15 +22,11 @@ from limbeck.data.dataset import as_float
 from limbeck.data.padding import cut_padding
 from limbeck.data.split import read_parts
 from limbeck.data.views.base import Views
+from limbeck.models.batch_size import forward_batch_size
 from limbeck.models.normalized import InputWrapper, without_normalization
 from limbeck.store.key import FORMAT, SPARSE_DTYPE, Header, rows_per_shard
-from limbeck.teacher.adapter import adapter_of
 from limbeck.teacher.signal import LiveTeacher
 
-CONVOLUTION_BATCH, LINEAR_BATCH = 128, 2048
-"""Batch sizes of a teacher, such that feature maps of convolutions fit in a processor's cache
-(docs/log.md).
-"""
 TOKEN_BLOCKS_BATCH, MAX_LOGITS = 128, 1 << 22
 """Maximum number of token blocks in a batch, and of the logits of several blocks."""
 MAX_LISTED_LOGITS = 10
@@ -115,14 +111,7 @@ class TeacherPass:
         """Number of inputs of a batch."""
         if self.positions is not None:
             return max(1, min(TOKEN_BLOCKS_BATCH, MAX_LOGITS // (self.positions * self.classes)))
-        for model in self.teacher.models:
-            if adapter_of(model) is not None:
-                return CONVOLUTION_BATCH
-            if any(parameter.ndim > 2 for parameter in model.parameters()):
-                return CONVOLUTION_BATCH
-            if any(isinstance(m, (nn.Embedding, nn.MultiheadAttention)) for m in model.modules()):
-                return CONVOLUTION_BATCH
-        return LINEAR_BATCH
+        return forward_batch_size(self.teacher.models)
 
     def header(self, dtype: str, *, kind: str = "dense", k: int = 0) -> Header:
         """Header of the store that holds the answers.

@@ -223,7 +223,7 @@ def _work_of(
         layout=Layout(data.class_names, kind, top),
         is_parquet=is_parquet,
     )
-    return replace(work, blocks=[*_training_blocks(teacher_pass), *_blocks_of(splits)])
+    return replace(work, blocks=[*_training_blocks(teacher_pass), *_blocks_of(teacher, splits)])
 
 
 def _training_blocks(teacher_pass: TeacherPass) -> Iterator[tuple[str, Piece]]:
@@ -237,10 +237,10 @@ def _training_blocks(teacher_pass: TeacherPass) -> Iterator[tuple[str, Piece]]:
             yield TRAIN, piece
 
 
-def _blocks_of(splits: dict[str, Split]) -> Iterator[tuple[str, Piece]]:
+def _blocks_of(teacher: LiveTeacher, splits: dict[str, Split]) -> Iterator[tuple[str, Piece]]:
     """Yield the blocks of other splits, in the batches of an evaluation."""
     for name, split in splits.items():
-        batch = EvaluationBatches(split).batch_size
+        batch = EvaluationBatches(split, models=teacher.models).batch_size
         for piece in split_range(0, len(split), batch, len(split)):
             yield name, piece
 

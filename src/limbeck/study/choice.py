@@ -99,7 +99,7 @@ def _validation(
 def _score(model: nn.Module, student: StudentKey, splits: ResampledSplits) -> float:
     data, split = splits.data, splits.val(splits.split_of(student[1]))
     is_text = data.positions is not None
-    batches = EvaluationBatches(split, classes=data.classes if is_text else 1)
+    batches = EvaluationBatches(split, classes=data.classes if is_text else 1, models=[model])
     task = "classes" if is_text or data.kind.has_classes else data.kind.name
     metrics = evaluate(model, [(batch.x[0], batch.y[0]) for batch in batches], task=task)
     value = float(metrics[VALUES.get(data.kind.measure, data.kind.measure)])

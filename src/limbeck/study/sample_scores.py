@@ -183,7 +183,8 @@ class _Probes:
 
 
 def _outputs(model: nn.Module, split: Split) -> Tensor:
-    return predict(model, (batch.x[0] for batch in EvaluationBatches(split)))
+    batches = EvaluationBatches(split, models=[model])
+    return predict(model, (batch.x[0] for batch in batches))
 
 
 def _teacher_result(

@@ -173,7 +173,8 @@ def _prior_bias(
 
 
 def _logits(model: nn.Module, split: Split) -> Tensor:
-    return predict(model, (batch.x[0] for batch in EvaluationBatches(split)))
+    batches = EvaluationBatches(split, models=[model])
+    return predict(model, (batch.x[0] for batch in batches))
 
 
 # Language models ----------------------------------------------------------------------------------

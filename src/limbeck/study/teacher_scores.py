@@ -54,7 +54,8 @@ def one_per_split(items: Sequence[T], count: int) -> list[T]:
 
 def answer_split(teacher: LiveTeacher, split: Split) -> Tensor:
     """Return a teacher's logits ``[N, C]`` for a split."""
-    return torch.cat([teacher(batch.x[0]).cpu() for batch in EvaluationBatches(split)])
+    batches = EvaluationBatches(split, models=teacher.models)
+    return torch.cat([teacher(batch.x[0]).cpu() for batch in batches])
 
 
 def describe_teachers(

@@ -123,7 +123,7 @@ def test_a_teacher_that_cannot_be_sent_answers_here(engine):
 @pytest.mark.parametrize("name", ["a.csv", "parts"])
 def test_answers_of_many_workers_are_those_of_one_process(ray, tmp_path, monkeypatch, name):
     pytest.importorskip("pyarrow")
-    monkeypatch.setattr("limbeck.store.answers.LINEAR_BATCH", 7)
+    monkeypatch.setattr("limbeck.models.batch_size.LINEAR_BATCH", 7)
     monkeypatch.setattr("limbeck.store.shards.MIN_BATCHES", 2)
     torch.set_num_threads(1)
     teacher, data = LiveTeacher([teacher_model(), teacher_model(seed=8)]), dataset()
