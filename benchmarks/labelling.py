@@ -18,7 +18,8 @@ from launcher import cluster_of
 from limbeck.data import Dataset
 from limbeck.models import ConvNet, Normalized
 from limbeck.models.batch_size import CONVOLUTION_BATCH
-from limbeck.study.answer_export import AnswerWork, ComputeBlocks, compute_in_turn, write_answers
+from limbeck.study.answer_blocks import AnswerWork, ComputeBlocks, compute_in_turn
+from limbeck.study.answer_export import write_answers
 from limbeck.study.cluster.blocks import compute_blocks
 from limbeck.study.cluster.connection import connect
 from limbeck.study.cluster.launcher import Launcher

@@ -103,7 +103,9 @@ def test_a_cluster_writes_the_same_folder(quick_run, tmp_path):
     [
         ([], 2, "needs one file to write"),
         (["to=a.xlsx"], 2, "unknown kind of file"),
-        (["to=s3://bucket/a.csv"], 2, "writes to this machine"),
+        (["to=s3://bucket/a.xlsx"], 2, "unknown kind of file"),
+        (["to=s3://"], 2, "names no place"),
+        (["to=nosuch://bucket/answers"], 2, "nosuch"),
         (["to=a.csv", "data=nosuch"], 2, "nosuch"),
         (["to=a.csv", "teacher.from=x"], 2, "leave out teacher.from"),
         (["to=a.csv", "top=x"], 2, "top=x should be a number of classes"),

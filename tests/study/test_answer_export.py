@@ -7,6 +7,7 @@ from support.image_studies import teacher_model
 from torch import nn
 
 from limbeck._base.errors import ConfigError, TeacherError
+from limbeck._base.storage import Storage
 from limbeck.study.answer_export import write_answers
 from limbeck.study.teacher_scores import answer_split
 from limbeck.teacher.signal import LiveTeacher
@@ -61,7 +62,7 @@ def test_convolutions_answer_all_splits_in_small_batches(data, tmp_path, monkeyp
 def backwards(work, numbers):
     """Compute blocks in the wrong order."""
     for number in reversed(numbers):
-        yield number, work.compute(number)
+        yield number, work.computation.compute(work.part(number))
 
 
 @pytest.mark.parametrize("name", ["a.npz", "a.csv", "parts"])
@@ -85,7 +86,7 @@ def test_an_interrupted_folder_is_continued(data, tmp_path, small_blocks):
     def count(work, numbers):
         for number in numbers:
             computed.append(number)
-            yield number, work.compute(number)
+            yield number, work.computation.compute(work.part(number))
 
     def stop(work, numbers):
         yield from list(backwards(work, numbers))[:5]
@@ -126,3 +127,21 @@ def test_a_failure_leaves_no_file(data, text_data, tmp_path):
     with pytest.raises(ConfigError, match="is a text in blocks"):
         write_answers(LiveTeacher(Broken()), text_data, tmp_path / "a.csv")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["a.csv", "parts"])
+def test_answers_at_an_address_are_those_on_the_disk(data, tmp_path, small_blocks, name):
+    pytest.importorskip("pyarrow")
+    teacher, address = LiveTeacher(teacher_model()), f"memory://answers-{name}/{name}"
+    assert write_answers(teacher, data, address) == 150
+    write_answers(teacher, data, tmp_path / name)
+    if name == "parts":
+        expected = {file.name: file.read_bytes() for file in (tmp_path / name).iterdir()}
+    else:
+        expected = {name: (tmp_path / name).read_bytes()}
+    files = Storage(address).files()
+    folder = Storage(address.rpartition("/")[0]) if name == "a.csv" else Storage(address)
+    assert {file: folder.read(file) for file in files} == expected
+    with pytest.raises(ConfigError, match="exists already"):
+        write_answers(teacher, data, address)
+    folder.remove(files)

@@ -90,7 +90,16 @@ def write_json(path: Path, content: Mapping[str, object]) -> None:
     Raises:
         ValueError: If a number is infinite or NaN, which JSON cannot represent.
     """
-    write_text(path, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    write_text(path, to_json(content))
+
+
+def to_json(content: Mapping[str, object]) -> str:
+    """Return the text of a JSON file.
+
+    Raises:
+        ValueError: If a number is infinite or NaN, which JSON cannot represent.
+    """
+    return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def move(source: Path, target: Path) -> None:

@@ -37,24 +37,35 @@ class MappedFiles:
 
     def __init__(self) -> None:
         self._addresses: WeakKeyDictionary[mmap.mmap, int] = WeakKeyDictionary()
+        self._places: WeakKeyDictionary[mmap.mmap, tuple[int, Path]] = WeakKeyDictionary()
         self._floor = 0
 
-    def map(self, file: BinaryIO, size: int = 0, *, in_memory: bool | None = None) -> mmap.mmap:
+    def map(
+        self,
+        file: BinaryIO,
+        size: int = 0,
+        *,
+        in_memory: bool | None = None,
+        path: Path | None = None,
+    ) -> mmap.mmap:
         """Map a file; writing to the map does not change the file.
 
         Args:
             file: Open file.
             size: Number of bytes; 0 for all.
             in_memory: Whether its pages stay in memory. None to decide by :func:`fits_memory`.
+            path: Path of the file, for :meth:`place_of`; None if nothing reads it again.
 
         Raises:
             OSError: If it cannot be mapped.
             ValueError: If it is empty.
         """
         content = mmap.mmap(file.fileno(), size, access=mmap.ACCESS_COPY)
+        if path is not None:
+            self._places[content] = (_address_of(content), path.absolute())
         stays = fits_memory(len(content)) if in_memory is None else in_memory
         if not stays and _CAN_RELEASE:
-            self._addresses[content] = ctypes.addressof(ctypes.c_char.from_buffer(content))
+            self._addresses[content] = _address_of(content)
             self._floor = max(self._floor, _file_pages())
         return content
 
@@ -62,6 +73,16 @@ class MappedFiles:
         """Whether an address in memory is that of a file that stays on the disk."""
         maps = list(self._addresses.items())
         return any(start <= address < start + len(content) for content, start in maps)
+
+    def place_of(self, address: int) -> tuple[Path, int] | None:
+        """Return the file at an address in memory, and the position in it; None if it is none.
+
+        The values in memory may have been changed since, as those in the file may.
+        """
+        for content, (start, path) in list(self._places.items()):
+            if start <= address < start + len(content):
+                return path, address - start
+        return None
 
     def release(self) -> None:
         """Release the pages of the files that stay on the disk, if there are many in memory."""
@@ -103,6 +124,10 @@ def available_memory() -> float:
             limit_bytes = int(Path(limit).read_text())
             available = min(available, max(0, limit_bytes - int(Path(usage).read_text())))
     return available
+
+
+def _address_of(content: mmap.mmap) -> int:
+    return ctypes.addressof(ctypes.c_char.from_buffer(content))
 
 
 def _file_pages() -> int:

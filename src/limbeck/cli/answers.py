@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 EPILOG = """\
 settings:
   to=FILE      .csv, .parquet, .npz, .npy or .jsonl file to write, or a folder for Parquet files;
-               an interrupted folder is continued by the same command
+               an interrupted folder is continued by the same command. It may be an address of
+               fsspec, such as s3://bucket/answers
   top=K        number of most probable classes to write; all logits without it
   launcher=ray compute on the machines of a Ray cluster, with the settings of `limbeck run`
   data=...     dataset to answer, and all other settings of `limbeck run`; without any, RUN's own
@@ -55,7 +56,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Write the answers of a teacher."""
     from limbeck.run.folder import RunFolder
     from limbeck.run.manifest import read_manifest
-    from limbeck.teacher.answer_files.write import check_target
+    from limbeck.teacher.answer_files.target import check_target
 
     request = _read_settings(arguments.settings)
     check_target(request.to)
@@ -90,6 +91,7 @@ def _write(
     from limbeck.study.answer_export import write_answers
     from limbeck.study.cluster.blocks import compute_blocks
     from limbeck.study.cluster.connection import connect
+    from limbeck.teacher.answer_files.target import suffix_of
 
     write = partial(
         write_answers,
@@ -100,7 +102,7 @@ def _write(
         progress=StageProgress(),
         top=request.top,
     )
-    if not request.to.suffix:
+    if not suffix_of(request.to):
         signals.set_advice(lambda: "Run the same command again to go on.")
     launcher = _launcher_of(request.launcher)
     if launcher.name == "local":
@@ -128,13 +130,13 @@ class _Request:
     """What to write, and where.
 
     Attributes:
-        to: File or folder to write.
+        to: Path or address of the file or folder to write.
         top: Number of most probable classes to write; None for all logits.
         launcher: Settings of the group ``launcher``.
         overrides: Settings of a study.
     """
 
-    to: Path
+    to: Path | str
     top: int | None
     launcher: list[str]
     overrides: list[str]
@@ -149,10 +151,6 @@ def _read_settings(words: list[str]) -> _Request:
     targets = [word.removeprefix("to=") for word in words if word.startswith("to=")]
     if len(targets) != 1 or not targets[0]:
         raise ConfigError("'limbeck answers' needs one file to write. Example: to=answers.parquet.")
-    if is_address(targets[0]):
-        raise ConfigError(
-            f"to={targets[0]}: 'limbeck answers' writes to this machine. Name a file, and copy it."
-        )
     tops = [word.removeprefix("top=") for word in words if word.startswith("top=")]
     if len(tops) > 1:
         raise ConfigError(f"top= is given {len(tops)} times. Give it once.")
@@ -161,7 +159,7 @@ def _read_settings(words: list[str]) -> _Request:
     others = [word for word in words if not word.startswith(("to=", "top="))]
     launcher = [word for word in others if word.lstrip("+").startswith(("launcher=", "launcher."))]
     return _Request(
-        to=Path(targets[0]).absolute(),
+        to=targets[0] if is_address(targets[0]) else Path(targets[0]).absolute(),
         top=int(tops[0]) if tops else None,
         launcher=launcher,
         overrides=[word for word in others if word not in launcher],

@@ -11,10 +11,13 @@ import os
 import secrets
 import time
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from threading import Event, Thread
 
-from limbeck._base.errors import ConfigError, LimbeckWarning
+from limbeck._base.errors import ConfigError, LimbeckError, LimbeckWarning
 from limbeck._base.reading import parse_json
-from limbeck._base.signals import check_interrupt
+from limbeck._base.signals import check_interrupt, set_failure
 from limbeck._base.storage import Storage
 from limbeck.run.lock import Holder
 
@@ -135,6 +138,45 @@ class Lease:
             f"{self.storage.address} is in use by {_name(holder)}. Wait until it has finished, or "
             "stop it."
         )
+
+
+@contextmanager
+def hold_lease(storage: Storage) -> Iterator[Lease]:
+    """Hold a lease during a block, and renew it in the background.
+
+    If another process takes it over, the next check for an interrupt ends the block.
+
+    Args:
+        storage: Storage at the address.
+
+    Raises:
+        ConfigError: If another process holds it.
+        ResourceError: If the storage cannot be written to.
+    """
+    lease = Lease(storage)
+    lease.acquire()
+    stop = Event()
+
+    def renew() -> None:
+        while not stop.wait(RENEW_SECONDS):
+            try:
+                lease.renew()
+            except LeaseLostError as error:
+                set_failure(error)
+                return
+            except (LimbeckError, OSError):
+                continue  # the storage may be reached again before the lease expires
+
+    thread = Thread(target=renew, name="limbeck-lease", daemon=True)
+    thread.start()
+    try:
+        yield lease
+    finally:
+        stop.set()
+        thread.join()
+        set_failure(None)
+        with suppress(LimbeckError):
+            lease.release()
 
 
 def _holder(content: bytes | None) -> Holder | None:

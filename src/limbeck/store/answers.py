@@ -80,6 +80,8 @@ class TeacherPass:
         vocabulary: Digest of the tokenizer; None if the inputs are not tokens.
         temperature: Temperature of the objective; only used by stores of sampled classes.
         padding: Id of the padding of texts of one class each; None for other inputs.
+        first: Index in ``rows`` of the first input, if ``inputs`` are those of some rows alone, one
+            after the other; None if they are those of the whole split.
     """
 
     teacher: LiveTeacher
@@ -95,6 +97,7 @@ class TeacherPass:
     vocabulary: str | None = None
     temperature: float = 1.0
     padding: int | None = None
+    first: int | None = None
 
     @property
     def count(self) -> int:
@@ -205,13 +208,35 @@ class TeacherPass:
         number = number.to(self.device)
         index = torch.div(number, self.views.count, rounding_mode="floor")
         view = number - index * self.views.count
-        inputs = self.views.show(self.inputs, self.rows[index], view, self._pool)
-        inputs = cut_padding(inputs, self.padding)
+        inputs = cut_padding(self._show(index, view), self.padding)
         with self.precision.forward_context():
             logits = self.teacher.answer(self.precision.convert_input(as_float(inputs)))
         logits = logits.float()
         self._check(logits, self.rows[index])
         return logits
+
+    def _show(self, index: Tensor, view: Tensor) -> Tensor:
+        """Return the views of rows, given their indices."""
+        rows = self.rows[index]
+        if self.first is None:
+            return self.views.show(self.inputs, rows, view, self._pool)
+        return self.views.apply(self.inputs.index_select(0, index - self.first), view, rows)
+
+    def part(self, first: int, end: int) -> tuple[Tensor, int]:
+        """Return the inputs of a range of answers, for the attributes ``inputs`` and ``first``.
+
+        Views that mix samples need all inputs instead.
+
+        Args:
+            first: Number of the first answer.
+            end: Number after the last answer.
+        """
+        start, stop = first // self.views.count, -(-end // self.views.count)
+        rows = self.rows[start:stop]
+        low, high = int(rows[0]), int(rows[-1]) + 1
+        if high - low == len(rows):  # a slice of a memory-mapped file is not read here
+            return self.inputs[low:high], start
+        return self.inputs.index_select(0, rows), start
 
     def batch_of(self, count: int) -> int:
         """Number of inputs of a batch that cuts a number of inputs evenly."""

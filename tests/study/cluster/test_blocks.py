@@ -4,17 +4,20 @@ import os
 import signal
 import threading
 import time
+import warnings
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
+from support.image_files import picture
 from support.image_studies import dataset, teacher_model
 
 from limbeck._base.errors import LimbeckWarning, ResourceError, TeacherError
+from limbeck._base.mapped_memory import MAPPED_FILES
 from limbeck._base.progress import StageProgress
-from limbeck.data import Shift
+from limbeck.data import Shift, image_folder
 from limbeck.run.folder import RunFolder
 from limbeck.store.answers import TeacherPass
 from limbeck.store.build import open_store
@@ -23,6 +26,7 @@ from limbeck.study.answer_export import write_answers
 from limbeck.study.cluster.blocks import compute_blocks
 from limbeck.study.cluster.connection import connect
 from limbeck.study.cluster.launcher import Launcher
+from limbeck.study.cluster.packing import SharedTensor, pack
 from limbeck.study.cluster.ray_engine import RayEngine
 from limbeck.teacher.signal import LiveTeacher
 
@@ -132,10 +136,84 @@ def test_answers_of_many_workers_are_those_of_one_process(ray, tmp_path, monkeyp
         assert write_answers(teacher, data, tmp_path / "ray" / name, compute=compute) == 150
     write_answers(teacher, data, tmp_path / "local" / name)
     files = [path for path in (tmp_path / "local").rglob("*") if path.is_file()]
-    assert len(files) == (1 if name == "a.csv" else 10)
+    assert len(files) == (1 if name == "a.csv" else 7 + 2 + 3 + 1)
     for file in files:
         other = tmp_path / "ray" / file.relative_to(tmp_path / "local")
         assert other.read_bytes() == file.read_bytes(), file.name
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    """Images on the disk, of 20 kB each when they are decoded."""
+    folder = tmp_path_factory.mktemp("images")
+    for number in range(90):
+        place = folder / "abc"[number % 3]
+        place.mkdir(exist_ok=True)
+        picture(number, size=80).save(place / f"{number}.png")
+    return folder
+
+
+def write_images(images, to, monkeypatch, **options):
+    """Write the answers to images; returns the files, and the bytes sent to workers."""
+    monkeypatch.setattr("limbeck.models.batch_size.LINEAR_BATCH", 4)
+    monkeypatch.setattr("limbeck.store.shards.MIN_BATCHES", 2)
+    sizes = []
+
+    def share(tensor):
+        sizes.append(tensor.nbytes)
+        return SharedTensor(tensor.detach().numpy(), tensor.dtype, False)
+
+    def pack_and_count(content, pickler):
+        packed, tensors = pack(content, pickler)
+        sizes.append(len(packed))
+        return packed, tensors
+
+    monkeypatch.setattr(SharedTensor, "of", share)
+    monkeypatch.setattr("limbeck.study.cluster.blocks.pack", pack_and_count)
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 80 * 80, 3, bias=False))
+    data = image_folder(images, size=80)
+    write_answers(LiveTeacher(model), data, to, **options)
+    return {file.name: file.read_bytes() for file in to.iterdir()}, sum(sizes)
+
+
+def test_workers_read_the_samples_that_are_on_the_disk(ray, images, tmp_path, monkeypatch):
+    pytest.importorskip("pyarrow")
+    expected, _ = write_images(images, tmp_path / "local", monkeypatch)
+    with connect(Launcher(name="ray")) as cluster:
+        compute = partial(compute_blocks, cluster=cluster)
+        files, sent = write_images(images, tmp_path / "ray", monkeypatch, compute=compute)
+    assert files == expected
+    weights, samples = 4 * 3 * 3 * 80 * 80, 90 * 3 * 80 * 80
+    assert samples > 7 * weights
+    assert weights < sent < weights + 40_000, "samples were sent"
+
+
+@pytest.mark.parametrize("fault", ["missing", "different"])
+def test_samples_that_workers_cannot_read_are_sent(ray, images, tmp_path, monkeypatch, fault):
+    pytest.importorskip("pyarrow")
+    place_of = MAPPED_FILES.place_of
+
+    def place(address):
+        path, offset = place_of(address) or (None, 0)
+        if path is None:
+            return None
+        return (path.parent / "gone.npy", offset) if fault == "missing" else (path, offset - 1)
+
+    expected, _ = write_images(images, tmp_path / "local", monkeypatch)
+    monkeypatch.setattr(MAPPED_FILES, "place_of", place)
+    words = "cannot read" if fault == "missing" else "reads other samples"
+    with connect(Launcher(name="ray")) as cluster, warnings.catch_warnings(record=True) as log:
+        warnings.simplefilter("always")
+        compute = partial(compute_blocks, cluster=cluster)
+        files, sent = write_images(images, tmp_path / "ray", monkeypatch, compute=compute)
+    assert files == expected
+    messages = [str(one.message) for one in log if issubclass(one.category, LimbeckWarning)]
+    assert len(messages) == 1
+    assert words in messages[0]
+    assert "LIMBECK_CACHE" in messages[0]
+    assert sent > 90 * 3 * 80 * 80
 
 
 @dataclass(frozen=True)
@@ -149,6 +227,13 @@ class Deadly:
 
     folder: Path
     deaths: int
+
+    @property
+    def computation(self):
+        return self
+
+    def part(self, number):
+        return number
 
     def to_device(self, device):
         return self
@@ -172,6 +257,26 @@ def test_a_worker_that_is_lost_costs_the_block_that_it_works_on(ray, tmp_path):
     assert blocks == {number: f"block {number}".encode() for number in range(12)}
     attempts = len(list(tmp_path.iterdir()))
     assert attempts == 12 + 2, "other blocks were computed again"
+
+
+@dataclass(frozen=True)
+class SlowStart(Deadly):
+    """Work whose first block takes as long as all others."""
+
+    def compute(self, number):
+        time.sleep(2.0 if number == 0 else 0.01)
+        return b""
+
+
+def test_few_blocks_are_ahead_of_a_late_one(ray, tmp_path, monkeypatch):
+    """A file is written in order: all blocks after a late one wait in memory."""
+    monkeypatch.setattr("limbeck.study.cluster.blocks.MAX_AHEAD", 3)
+    with connect(Launcher(name="ray")) as cluster:
+        numbers = [
+            number for number, _ in compute_blocks(SlowStart(tmp_path, 0), range(60), cluster)
+        ]
+    assert sorted(numbers) == list(range(60))
+    assert 0 < numbers.index(0) <= 3 * cluster.slots
 
 
 def test_workers_that_are_lost_too_often_are_one_message(ray, tmp_path):

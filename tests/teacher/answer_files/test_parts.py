@@ -1,17 +1,29 @@
 """A folder of Parquet files is written part by part, checked, and continued."""
 
+import json
+import os
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
+from support.object_storage import faulty_storage
 
 from limbeck import Answers
-from limbeck._base.errors import ConfigError, TeacherError
+from limbeck._base.errors import ConfigError, ResourceError, TeacherError
+from limbeck._base.storage import Storage
+from limbeck.run.lease import LEASE, Lease, LeaseLostError
+from limbeck.run.lock import LOCK, Holder
 from limbeck.teacher.answer_files.columns import Requirements
-from limbeck.teacher.answer_files.parts import MANIFEST, UNFINISHED, open_parts
+from limbeck.teacher.answer_files.part_folders import MANIFEST
+from limbeck.teacher.answer_files.parts import UNFINISHED, open_parts
+from limbeck.teacher.answer_files.target import check_target
 from limbeck.teacher.answer_files.write import Block, Layout, parquet_bytes
 
 pytest.importorskip("pyarrow")
 
+faulty = pytest.fixture(faulty_storage)
+ADDRESS = "faulty://bucket/answers"
 NAMES = ["a", "b", "c"]
 LOGITS = np.random.default_rng(0).standard_normal((9, 3)).astype(np.float32)
 KEY = "key"
@@ -26,9 +38,10 @@ def part(number):
     return parquet_bytes(Block(np.arange(9)[rows], "train", LOGITS[rows]), Layout(NAMES))
 
 
-def write(to, numbers=(2, 0, 1), key=KEY, stop_at=None):
+def write(to, numbers=(2, 0, 1), key=KEY, stop_at=None, prepare=lambda: None):
     """Write parts in any order, those that are missing alone; return their numbers."""
-    with open_parts(to, key, 3) as parts:
+    with open_parts(to, lambda: key, 3) as parts:
+        prepare()
         remaining = [number for number in numbers if number in parts.missing]
         for number in remaining:
             if number == stop_at:
@@ -113,3 +126,96 @@ def test_a_folder_of_somebody_else_has_no_digests(tmp_path):
     (to / MANIFEST).write_text('{"format": 1, "parts": 3, "sha256": 5}')
     with pytest.raises(TeacherError, match="0 of 3"):
         read(to)
+
+
+def test_a_second_process_is_refused_at_once(tmp_path):
+    to = tmp_path / "answers"
+    with open_parts(to, lambda: KEY, 3):
+        for second in (check_target, write):
+            with pytest.raises(ConfigError, match=rf"is in use by .*process {os.getpid()} on"):
+                second(to)
+    assert sorted(path.name for path in to.iterdir()) == [MANIFEST]
+
+
+def test_the_lock_of_a_dead_process_is_taken_over(tmp_path):
+    unfinished = tmp_path / f"answers{UNFINISHED}"
+    unfinished.mkdir()
+    dead = replace(Holder.current(), pid=2**22 + 1)
+    (unfinished / LOCK).write_text(json.dumps(vars(dead)))
+    to = tmp_path / "answers"
+    check_target(to)
+    write(to)
+    assert LOCK not in [path.name for path in to.iterdir()]
+
+
+# At an address ----------------------------------------------------------------------------------
+
+
+def test_parts_at_an_address_are_those_on_the_disk(faulty, tmp_path):
+    write(tmp_path / "answers")
+    write(ADDRESS)
+    files = Storage(ADDRESS).files()
+    assert files.keys() == {path.name for path in (tmp_path / "answers").iterdir()}
+    for name in files:
+        assert Storage(ADDRESS).read(name) == (tmp_path / "answers" / name).read_bytes(), name
+    assert torch.equal(read(ADDRESS).records, torch.from_numpy(LOGITS))
+    with pytest.raises(ConfigError, match="exists already"):
+        check_target(ADDRESS)
+
+
+def test_an_interrupted_folder_at_an_address_is_continued(faulty):
+    storage = Storage(ADDRESS)
+    with pytest.raises(StopError):
+        write(ADDRESS, stop_at=1)
+    with pytest.raises(TeacherError, match=rf"{ADDRESS} is unfinished: 2 of 3 parts are there"):
+        read(ADDRESS)
+    check_target(ADDRESS)
+    with pytest.raises(ConfigError, match="unfinished answers of another teacher"):
+        write(ADDRESS, key="other")
+    storage.remove(["part-00000.parquet"])
+    faulty.calls.clear()
+    assert write(ADDRESS) == [0, 1]
+    names = [call.split()[1] for call in faulty.calls if call.startswith("write")]
+    assert [name for name in names if name not in (LEASE, MANIFEST)] == [
+        "part-00000.parquet",
+        "part-00001.parquet",
+    ]
+    assert names[-1] == MANIFEST, "the manifest is not last"
+    assert storage.read(LEASE) is None
+    assert torch.equal(read(ADDRESS).records, torch.from_numpy(LOGITS))
+
+
+def test_a_damaged_part_at_an_address_is_noticed(faulty):
+    write(ADDRESS)
+    Storage(ADDRESS).write("part-00001.parquet", part(2))
+    with pytest.raises(TeacherError, match=rf"{ADDRESS}/part-00001.parquet is damaged"):
+        read(ADDRESS)
+
+
+def test_something_else_at_an_address_is_not_written_over(faulty):
+    Storage(ADDRESS).write("notes.txt", b"mine")
+    with pytest.raises(ConfigError, match="holds something else"):
+        write(ADDRESS)
+    assert Storage(ADDRESS).read("notes.txt") == b"mine"
+
+
+def test_a_second_process_at_an_address_is_refused_at_once(faulty):
+    lease = {"owner": "x", "renewals": 1, "holder": vars(replace(Holder.current(), pid=1))}
+    Storage(ADDRESS).write(LEASE, json.dumps(lease).encode())
+    with pytest.raises(ConfigError, match=rf"{ADDRESS} is in use by .*process 1 on"):
+        write(ADDRESS)
+
+
+def test_who_has_lost_the_address_writes_nothing_more(faulty):
+    storage = Storage(ADDRESS)
+    with pytest.raises(LeaseLostError, match="was taken over"):
+        write(ADDRESS, prepare=Lease(storage).acquire)
+    assert not any(name.startswith("part-") for name in storage.files())
+
+
+def test_a_storage_that_is_gone_is_one_message(faulty):
+    def fail():
+        faulty.faults.extend([ConnectionError("gone")] * 40)
+
+    with pytest.raises(ResourceError, match="faulty://"):
+        write(ADDRESS, prepare=fail)

@@ -7,7 +7,8 @@ import torch
 from limbeck import Answers
 from limbeck._base.errors import ConfigError
 from limbeck.teacher.answer_files.columns import Requirements
-from limbeck.teacher.answer_files.write import Block, check_target, open_writer
+from limbeck.teacher.answer_files.target import check_target
+from limbeck.teacher.answer_files.write import Block, open_writer
 
 NAMES = ["a,b", "c", 'd"e']
 LOGITS = np.random.default_rng(0).standard_normal((9, 3)).astype(np.float32) * 1e3

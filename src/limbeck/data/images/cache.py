@@ -179,7 +179,7 @@ def _read(root: OpenFolder, name: str, count: int, in_memory: bool | None) -> De
             with folder.read(ROWS) as file:
                 rows = np.frombuffer(file.read(), ROW)
             with folder.read(IMAGES) as file:
-                images = _map(file, facts, in_memory)
+                images = _map(file, folder.path / IMAGES, facts, in_memory)
         value_range = facts["value_range"] and tuple(facts["value_range"])
         complete = images.ndim == 4 and len(images) == len(rows) == count
         complete = (
@@ -193,7 +193,7 @@ def _read(root: OpenFolder, name: str, count: int, in_memory: bool | None) -> De
     return DecodedImages(tensor, rows["file"], rows["digest"], rows["position"], value_range)
 
 
-def _map(file: BinaryIO, facts: Any, in_memory: bool | None) -> np.ndarray:
+def _map(file: BinaryIO, path: Path, facts: Any, in_memory: bool | None) -> np.ndarray:
     """Map an array in NumPy's format; writing to it does not change the file.
 
     Raises:
@@ -206,7 +206,7 @@ def _map(file: BinaryIO, facts: Any, in_memory: bool | None) -> np.ndarray:
         raise ValueError("not an array of pixels")
     owner = os.fstat(file.fileno()).st_uid
     first = file.tell()
-    content = MAPPED_FILES.map(file, in_memory=in_memory)
+    content = MAPPED_FILES.map(file, in_memory=in_memory, path=path)
     images: np.ndarray = np.frombuffer(content, np.uint8, offset=first).reshape(shape)
     is_ours = not hasattr(os, "geteuid") or owner in (os.geteuid(), 0)
     if not is_ours and hashlib.sha256(images.data).hexdigest() != facts["sha256"]:

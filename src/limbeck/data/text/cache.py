@@ -173,7 +173,7 @@ def _read_or_write(
             with folder.read(path.name) as file:
                 if os.fstat(file.fileno()).st_size == 0:
                     return None
-                content = MAPPED_FILES.map(file, in_memory=in_memory)
+                content = MAPPED_FILES.map(file, in_memory=in_memory, path=path)
                 return parse(np.frombuffer(content, np.uint8))
         except (FileNotFoundError, PlantedFileError, DamagedError):
             return None

@@ -10,16 +10,25 @@ import pickle
 import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 MIN_SHARED_BYTES = 1 << 16
-"""Size from which a tensor is shared."""
+"""Size from which a tensor is shared, or the memory of which it is a part: pickled, that would go
+with it.
+"""
 _BITS = {torch.bfloat16: torch.int16}
 """Types that NumPy lacks, and the type of the same size that stands for them."""
+
+
+class PackedTensor(Protocol):
+    """A tensor that another process has sent, or says where to read."""
+
+    def tensor(self) -> Tensor:
+        """Return the tensor."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +98,7 @@ def pack(
     return stream.getvalue(), tensors
 
 
-def unpack(content: bytes, shared: Sequence[SharedTensor]) -> Any:
+def unpack(content: bytes, shared: Sequence[PackedTensor]) -> Any:
     """Convert bytes of :func:`pack` back to the object.
 
     Args:
@@ -115,4 +124,6 @@ def _address(tensor: Tensor) -> int:
 
 def _can_share(tensor: Tensor) -> bool:
     is_plain = type(tensor) in (Tensor, nn.Parameter) and not tensor.requires_grad
-    return is_plain and tensor.layout == torch.strided and tensor.nbytes >= MIN_SHARED_BYTES
+    if not is_plain or tensor.layout != torch.strided:
+        return False
+    return max(tensor.nbytes, tensor.untyped_storage().nbytes()) >= MIN_SHARED_BYTES

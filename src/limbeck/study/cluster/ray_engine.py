@@ -31,8 +31,48 @@ POLL_SECONDS = 0.25
 
 
 @dataclass(frozen=True)
-class ShardWork:
+class PieceInputs:
+    """The inputs of a piece.
+
+    Attributes:
+        piece: The piece.
+        inputs: Inputs of its rows alone; None for all inputs of the pass.
+        first: Index of the first row.
+    """
+
+    piece: Piece
+    inputs: Tensor | None = None
+    first: int | None = None
+
+
+@dataclass(frozen=True)
+class PieceComputation:
     """Computation of pieces of the shards of a store.
+
+    Attributes:
+        teacher_pass: Pass that computes the answers, without inputs unless its views mix samples.
+        header: Header of the store.
+    """
+
+    teacher_pass: TeacherPass
+    header: Header
+
+    def to_device(self, device: torch.device) -> "PieceComputation":
+        """The same computation with the teacher on a device."""
+        return replace(self, teacher_pass=self.teacher_pass.on(device))
+
+    def compute(self, part: PieceInputs) -> bytes:
+        """Compute the content of a piece."""
+        teacher_pass = self.teacher_pass
+        if part.inputs is not None:
+            inputs = part.inputs.to(teacher_pass.device)
+            teacher_pass = replace(teacher_pass, inputs=inputs, first=part.first)
+        return compute_piece(teacher_pass, self.header, part.piece)
+
+
+@dataclass(frozen=True)
+class ShardWork:
+    """Pieces of the shards of a store.
 
     Attributes:
         teacher_pass: Pass that computes the answers.
@@ -44,13 +84,20 @@ class ShardWork:
     header: Header
     pieces: Sequence[Piece]
 
-    def to_device(self, device: torch.device) -> "ShardWork":
-        """The same computation with teacher and samples on a device."""
-        return replace(self, teacher_pass=self.teacher_pass.on(device))
+    @property
+    def computation(self) -> PieceComputation:
+        """Computation of a piece from its inputs."""
+        whole_pass = self.teacher_pass
+        if not whole_pass.views.mixes:
+            whole_pass = replace(whole_pass, inputs=whole_pass.inputs[:0])
+        return PieceComputation(whole_pass, self.header)
 
-    def compute(self, number: int) -> bytes:
-        """Compute the content of a piece."""
-        return compute_piece(self.teacher_pass, self.header, self.pieces[number])
+    def part(self, number: int) -> PieceInputs:
+        """Return the inputs of a piece, which are not read here if they are on the disk."""
+        piece = self.pieces[number]
+        if self.teacher_pass.views.mixes:
+            return PieceInputs(piece)
+        return PieceInputs(piece, *self.teacher_pass.part(piece.first, piece.end))
 
 
 @dataclass

@@ -15,7 +15,7 @@ from limbeck._base.scratch import scratch_folder
 from limbeck._base.version import __version__
 from limbeck.run.folder import RunFolder
 from limbeck.study.cluster.coordinator import RemoteCoordinator, Report
-from limbeck.study.cluster.packing import SharedTensor, unpack
+from limbeck.study.cluster.packing import PackedTensor, SharedTensor, unpack
 from limbeck.study.engine import TrainingJob
 from limbeck.training.cohort.checkpoint_file import checkpoint_files
 from limbeck.training.csv_logger import CSVLogger
@@ -92,7 +92,7 @@ def train(
     )
 
 
-def unpack_work(content: bytes, shared: Sequence[SharedTensor]) -> Any:
+def unpack_work(content: bytes, shared: Sequence[PackedTensor]) -> Any:
     """Unpack what the study sends to a worker.
 
     Raises:

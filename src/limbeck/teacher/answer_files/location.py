@@ -12,7 +12,7 @@ from limbeck._base.errors import TeacherError
 from limbeck._base.scratch import scratch_folder
 from limbeck._base.storage import Storage
 from limbeck.run.folder import RunFolder
-from limbeck.teacher.answer_files.parts import MANIFEST
+from limbeck.teacher.answer_files.part_folders import MANIFEST
 
 SUFFIXES = {
     ".csv": "csv",

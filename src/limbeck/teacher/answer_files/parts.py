@@ -2,29 +2,36 @@
 
 import hashlib
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
+from limbeck._base.addresses import path_of
 from limbeck._base.digests import file_digest
 from limbeck._base.errors import ConfigError, TeacherError
-from limbeck._base.files import is_temporary, move, remove_leftovers, write_bytes, write_json
-from limbeck._base.reading import read_json
+from limbeck._base.files import move, remove_leftovers, remove_new_folder_on_failure
+from limbeck._base.storage import Storage
+from limbeck.run.lease import hold_lease
+from limbeck.run.lock import hold_lock, is_at_work
+from limbeck.teacher.answer_files.part_folders import (
+    FORMAT,
+    MANIFEST,
+    Folder,
+    PartFolder,
+    RemoteFolder,
+    digests_of,
+    read_manifest,
+)
 
-MANIFEST = "answers.json"
 UNFINISHED = ".unfinished"
 """Suffix of a folder that is not complete."""
-FORMAT = 1
-SAVE_SECONDS = 1.0
-"""Minimum number of seconds between two writes of the digests."""
 
 
 class Parts:
     """The parts in a folder that is being written.
 
     Args:
-        folder: Folder of the parts.
+        place: Folder of the parts.
         key: Digest of all that determines their content.
         count: Number of parts of the complete folder.
 
@@ -32,24 +39,26 @@ class Parts:
         ConfigError: If the folder holds parts of another key.
     """
 
-    def __init__(self, folder: Path, key: str, count: int):
-        self.folder, self.key, self.count = folder, key, count
+    def __init__(self, place: PartFolder, key: str, count: int):
+        self.place, self.key, self.count = place, key, count
         self._digests: dict[str, str] = {}
         self._saved = 0.0
-        manifest = _read_manifest(folder)
+        manifest = place.read_manifest()
         if manifest is not None:
             if manifest.get("key") != key:
                 raise ConfigError(
-                    f"{folder} holds the unfinished answers of another teacher, to other data "
+                    f"{place.name} holds the unfinished answers of another teacher, to other data "
                     "or with another top=. Remove it, or choose another name for to=."
                 )
             self._digests = {
                 name: digest
-                for name, digest in _digests_of(manifest).items()
-                if _is_sound(folder / name, digest)
+                for name, digest in digests_of(manifest).items()
+                if place.is_sound(name, digest)
             }
-        elif folder.exists() and not all(is_temporary(path.name) for path in folder.iterdir()):
-            raise ConfigError(f"{folder} holds something else. Remove it, or choose another to=.")
+        elif place.has_others():
+            raise ConfigError(
+                f"{place.name} holds something else. Remove it, or choose another to=."
+            )
 
     @property
     def missing(self) -> list[int]:
@@ -61,11 +70,12 @@ class Parts:
 
         Raises:
             OSError: If the disk is full or fails.
+            ResourceError: If the storage cannot be written to.
         """
         name = name_of(number)
-        write_bytes(self.folder / name, content)
+        self.place.write(name, content)
         self._digests[name] = hashlib.sha256(content).hexdigest()
-        if time.monotonic() - self._saved > SAVE_SECONDS:
+        if time.monotonic() - self._saved > self.place.save_seconds:
             self.write_digests()
 
     def write_digests(self) -> None:
@@ -73,6 +83,7 @@ class Parts:
 
         Raises:
             OSError: If the disk is full or fails.
+            ResourceError: If the storage cannot be written to.
         """
         content = {
             "format": FORMAT,
@@ -80,35 +91,76 @@ class Parts:
             "parts": self.count,
             "sha256": dict(sorted(self._digests.items())),
         }
-        write_json(self.folder / MANIFEST, content)
+        self.place.write_manifest(content)
         self._saved = time.monotonic()
 
 
 @contextmanager
-def open_parts(to: Path, key: str, count: int) -> Iterator[Parts]:
-    """Open a folder of parts; it has its name only after the block, when it is complete.
+def open_parts(to: Path | str, key: Callable[[], str], count: int) -> Iterator[Parts]:
+    """Open a folder of parts; it can be used only after the block, when it is complete.
 
-    Until then its name ends in ``.unfinished``. The parts there are used again if their digests are
-    right.
+    On this machine its name ends in ``.unfinished`` until then; at an address its manifest lists
+    the parts that are there, of all. These are used again. One process at a time writes there.
 
     Args:
-        to: Folder to write.
-        key: Digest of all that determines the content of the parts.
+        to: Path or address of the folder to write.
+        key: Function that returns the digest of all that determines the content of the parts.
         count: Number of parts.
 
     Raises:
-        ConfigError: If an unfinished folder of another key is in the way.
+        ConfigError: If another process writes there, or an unfinished folder of another key is in
+            the way.
         OSError: If the disk is full or fails.
+        ResourceError: If the storage cannot be reached.
     """
-    folder = to.with_name(to.name + UNFINISHED)
-    parts = Parts(folder, key, count)
-    remove_leftovers(folder)
+    path = path_of(to)
+    if path is None:
+        with hold_lease(Storage(str(to))) as lease:
+            parts = Parts(RemoteFolder(str(to), lease), key(), count)
+            with _writing(parts):
+                yield parts
+        return
+    folder = unfinished(path)
+    with remove_new_folder_on_failure(path.absolute().parent):
+        folder.mkdir(parents=True, exist_ok=True)
+        with hold_lock(folder):
+            parts = Parts(Folder(folder), key(), count)
+            remove_leftovers(folder)
+            with _writing(parts):
+                yield parts
+        move(folder, path)
+
+
+@contextmanager
+def _writing(parts: Parts) -> Iterator[Parts]:
+    """Write the digests at the start and at the end of a block, also of one that fails."""
     parts.write_digests()
     try:
         yield parts
     finally:
         parts.write_digests()
-    move(folder, to)
+
+
+def unfinished(to: Path) -> Path:
+    """Return the path of a folder that is not complete."""
+    return to.with_name(to.name + UNFINISHED)
+
+
+def check_idle(to: Path) -> None:
+    """Check that no other process writes a folder of parts.
+
+    Raises:
+        ConfigError: If one does.
+    """
+    if is_at_work(unfinished(to)):
+        with hold_lock(unfinished(to)):
+            pass
+
+
+def is_complete(address: str) -> bool:
+    """Whether an address holds all parts of a folder."""
+    manifest = RemoteFolder(address).read_manifest()
+    return manifest is not None and len(digests_of(manifest)) == manifest.get("parts")
 
 
 def name_of(number: int) -> str:
@@ -116,62 +168,32 @@ def name_of(number: int) -> str:
     return f"part-{number:05}.parquet"
 
 
-def check_parts(folder: Path, files: Sequence[Path]) -> None:
+def check_parts(folder: Path, files: Sequence[Path], where: str) -> None:
     """Check Parquet files against the manifest in their folder, if it has one.
 
     Args:
         folder: Folder of the files.
         files: Its Parquet files.
+        where: Path or address of the folder for messages.
 
     Raises:
         TeacherError: If a part is missing or damaged.
     """
-    manifest = _read_manifest(folder)
+    manifest = read_manifest(folder)
     if manifest is None:
         return
-    digests = _digests_of(manifest)
+    digests = digests_of(manifest)
     if len(digests) != manifest.get("parts"):
         raise TeacherError(
-            f"{folder} is unfinished: {len(digests)} of {manifest.get('parts')} parts are there. "
+            f"{where} is unfinished: {len(digests)} of {manifest.get('parts')} parts are there. "
             "Run the same 'limbeck answers' again to finish it."
         )
     names = {file.name for file in files}
     missing = sorted(set(digests) - names)
     if missing:
-        raise TeacherError(f"{folder}: {missing[0]} is missing. Write the answers again.")
+        raise TeacherError(f"{where}: {missing[0]} is missing. Write the answers again.")
     for file in files:
         if file.name in digests and file_digest(file) != digests[file.name]:
-            raise TeacherError(f"{file} is damaged: its SHA-256 is not that of {MANIFEST}.")
-
-
-def _read_manifest(folder: Path) -> dict[str, Any] | None:
-    """Return the manifest of a folder; None if it has none that limbeck has written.
-
-    Raises:
-        TeacherError: If it is damaged, or of a newer version.
-    """
-    try:
-        manifest = read_json(folder / MANIFEST)
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError) as error:
-        raise TeacherError(f"{folder / MANIFEST} cannot be read ({error}).") from None
-    if not isinstance(manifest, dict) or "sha256" not in manifest:
-        return None  # a file of somebody else
-    if manifest.get("format") != FORMAT:
-        raise TeacherError(
-            f"{folder / MANIFEST} has format {manifest.get('format')!r}, and this version reads "
-            f"{FORMAT}. Update limbeck, or write the answers again."
-        )
-    return manifest
-
-
-def _digests_of(manifest: dict[str, Any]) -> dict[str, str]:
-    digests = manifest.get("sha256")
-    return digests if isinstance(digests, dict) else {}
-
-
-def _is_sound(file: Path, digest: str) -> bool:
-    with suppress(OSError):
-        return file_digest(file) == digest
-    return False
+            raise TeacherError(
+                f"{where}/{file.name} is damaged: its SHA-256 is not that of {MANIFEST}."
+            )

@@ -117,7 +117,7 @@ def _read_table(path: Path, needs: Requirements, where: str) -> AnswerTable:
     files = [path]
     if form == "folder":
         files = parts_of(path)
-        check_parts(path, files)
+        check_parts(path, files, where)
     return read_parquet(files, needs, where)
 
 

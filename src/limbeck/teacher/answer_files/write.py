@@ -75,26 +75,6 @@ class AnswersWriter(ABC):
         """Write what is left."""
 
 
-def check_target(to: Path) -> str:
-    """Return the form of a file of answers to write, or ``folder`` for a path without suffix.
-
-    Raises:
-        ConfigError: If the suffix is unknown, or something is there already.
-        ResourceError: If a package is missing.
-    """
-    form = SUFFIXES.get(to.suffix.lower(), "") if to.suffix else "folder"
-    if not form:
-        raise ConfigError(
-            f"to={to}: unknown kind of file. Choose .csv, .parquet, .npz, .npy or .jsonl, or a "
-            "folder for Parquet files."
-        )
-    if to.exists():
-        raise ConfigError(f"to={to} exists already. Choose another name, or remove it.")
-    if form in ("parquet", "folder"):
-        import_pyarrow()
-    return form
-
-
 @contextmanager
 def open_writer(
     to: Path, class_names: Sequence[str], kind: str = LOGITS, top: int | None = None
@@ -102,7 +82,7 @@ def open_writer(
     """Open a writer of a file, which is there, and complete, only after the block.
 
     Args:
-        to: File to write, see :func:`check_target`.
+        to: File to write.
         class_names: Names of the classes, targets or labels, in the order of the outputs.
         kind: Kind of the outputs: ``logits`` or ``values``.
         top: Number of most probable classes to write; None for all outputs.
@@ -111,7 +91,7 @@ def open_writer(
         OSError: If it cannot be written.
         ConfigError: If the form cannot hold the ids.
     """
-    writer_of = WRITERS[check_target(to)]
+    writer_of = WRITERS[SUFFIXES[to.suffix.lower()]]
     with open_atomically(to) as file:
         writer = writer_of(file, Layout(class_names, kind, top))
         yield writer
