@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from support.commands import QUICK, call
 from support.image_studies import same_students
+from support.object_storage import BUCKET, machine, s3_server
 
 from limbeck._base.errors import UntrustedFileError
 from limbeck.cli.config.trust import Trust
@@ -96,6 +97,33 @@ def test_a_cluster_writes_the_same_folder(quick_run, tmp_path):
         assert "Warning" not in err
         folders[name] = {file.name: file.read_bytes() for file in (tmp_path / name).iterdir()}
     assert folders["local"] == folders["ray"]
+
+
+@pytest.mark.slow
+def test_answers_in_a_bucket_teach_the_same_students(live, tmp_path, monkeypatch):
+    for module in ("s3fs", "moto.server", "pyarrow"):
+        pytest.importorskip(module)
+    with s3_server() as server:
+        for variable, value in machine(server, tmp_path).items():
+            monkeypatch.setenv(variable, value)
+        for name in ("answers", "answers.csv"):
+            to = f"s3://{BUCKET}/folder/{name}"
+            code, out, err = call("answers", live, f"to={to}", cwd=tmp_path)
+            assert code == 0, err
+            assert f"limbeck run teacher.answers={to}" in out
+            code, _, err = call(
+                "distill", *QUICK, f"teacher.answers={to}", f"out={name}", cwd=tmp_path
+            )
+            assert code == 0, err
+            assert same_students(live, tmp_path / name)
+            code, _, err = call("answers", live, f"to={to}", cwd=tmp_path)
+            assert (code, "exists already" in err) == (2, True)
+    assert {path.name for path in tmp_path.iterdir()} <= {
+        "answers",
+        "answers.csv",
+        "cache",
+        "store",
+    }
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,12 @@
 """Where a file of answers lies: on the disk, or at an address that fsspec reads."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from limbeck._base.addresses import is_address
-from limbeck._base.digests import file_digest
 from limbeck._base.errors import TeacherError
 from limbeck._base.scratch import scratch_folder
 from limbeck._base.storage import Storage
@@ -103,13 +102,11 @@ def parts_of(folder: Path) -> list[Path]:
     return files
 
 
-def digest_of_answers(path: Path) -> str:
-    """Return the SHA-256 of a file, or of the names and digests of a folder's parts."""
-    if not path.is_dir():
-        return file_digest(path)
+def digest_of_parts(digests: Mapping[str, str]) -> str:
+    """Return the SHA-256 of the names and digests of a folder's parts."""
     digest = hashlib.sha256()
-    for part in parts_of(path):
-        digest.update(f"{part.name} {file_digest(part)}\n".encode())
+    for name, of_part in sorted(digests.items()):
+        digest.update(f"{name} {of_part}\n".encode())
     return digest.hexdigest()
 
 

@@ -2,12 +2,11 @@
 
 import hashlib
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 from limbeck._base.addresses import path_of
-from limbeck._base.digests import file_digest
 from limbeck._base.errors import ConfigError, TeacherError
 from limbeck._base.files import move, remove_leftovers, remove_new_folder_on_failure
 from limbeck._base.storage import Storage
@@ -168,12 +167,12 @@ def name_of(number: int) -> str:
     return f"part-{number:05}.parquet"
 
 
-def check_parts(folder: Path, files: Sequence[Path], where: str) -> None:
+def check_parts(folder: Path, digests: Mapping[str, str], where: str) -> None:
     """Check Parquet files against the manifest in their folder, if it has one.
 
     Args:
         folder: Folder of the files.
-        files: Its Parquet files.
+        digests: SHA-256 of each Parquet file by its name.
         where: Path or address of the folder for messages.
 
     Raises:
@@ -182,18 +181,15 @@ def check_parts(folder: Path, files: Sequence[Path], where: str) -> None:
     manifest = read_manifest(folder)
     if manifest is None:
         return
-    digests = digests_of(manifest)
-    if len(digests) != manifest.get("parts"):
+    expected = digests_of(manifest)
+    if len(expected) != manifest.get("parts"):
         raise TeacherError(
-            f"{where} is unfinished: {len(digests)} of {manifest.get('parts')} parts are there. "
+            f"{where} is unfinished: {len(expected)} of {manifest.get('parts')} parts are there. "
             "Run the same 'limbeck answers' again to finish it."
         )
-    names = {file.name for file in files}
-    missing = sorted(set(digests) - names)
+    missing = sorted(expected.keys() - digests.keys())
     if missing:
         raise TeacherError(f"{where}: {missing[0]} is missing. Write the answers again.")
-    for file in files:
-        if file.name in digests and file_digest(file) != digests[file.name]:
-            raise TeacherError(
-                f"{where}/{file.name} is damaged: its SHA-256 is not that of {MANIFEST}."
-            )
+    for name, digest in digests.items():
+        if digest != expected.get(name, digest):
+            raise TeacherError(f"{where}/{name} is damaged: its SHA-256 is not that of {MANIFEST}.")

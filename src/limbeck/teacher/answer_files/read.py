@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from torch import Tensor
 
+from limbeck._base.digests import file_digest
 from limbeck._base.errors import ConfigError, TeacherError, shortage_error
 from limbeck.teacher.answer_files.answers import StoredAnswers
 from limbeck.teacher.answer_files.arrays import read_npy, read_npz, table_of_array
@@ -17,7 +18,7 @@ from limbeck.teacher.answer_files.convert import convert
 from limbeck.teacher.answer_files.csv_file import read_csv
 from limbeck.teacher.answer_files.json_lines import read_json_lines
 from limbeck.teacher.answer_files.location import (
-    digest_of_answers,
+    digest_of_parts,
     form_of,
     local_path,
     name_of,
@@ -88,8 +89,7 @@ class Answers:
             return answers, hashlib.sha256(np.ascontiguousarray(array).data).hexdigest()
         with local_path(str(self.source)) as path:
             try:
-                table = _read_table(path, needs, self.name)
-                digest = digest_of_answers(path)
+                table, digest = _read_table(path, needs, self.name)
                 return self._convert(table, needs), digest
             except OSError as error:
                 raise shortage_error(error) or TeacherError(
@@ -104,8 +104,18 @@ class Answers:
         return convert(table, needs, kind=self.kind, combine=self.combine)
 
 
-def _read_table(path: Path, needs: Requirements, where: str) -> AnswerTable:
+def _read_table(path: Path, needs: Requirements, where: str) -> tuple[AnswerTable, str]:
+    """Read a file or folder, and return its digest, too."""
     form = form_of(path)
+    if form == "folder":
+        files = parts_of(path)
+        digests = {file.name: file_digest(file) for file in files}
+        check_parts(path, digests, where)
+        return read_parquet(files, needs, where), digest_of_parts(digests)
+    return _read_file(path, form, needs, where), file_digest(path)
+
+
+def _read_file(path: Path, form: str, needs: Requirements, where: str) -> AnswerTable:
     if form == "csv":
         return read_csv(path, needs, where)
     if form == "jsonl":
@@ -114,11 +124,7 @@ def _read_table(path: Path, needs: Requirements, where: str) -> AnswerTable:
         return read_npy(path, where, needs.outputs)
     if form == "npz":
         return read_npz(path, where, needs.outputs)
-    files = [path]
-    if form == "folder":
-        files = parts_of(path)
-        check_parts(path, files, where)
-    return read_parquet(files, needs, where)
+    return read_parquet([path], needs, where)
 
 
 def _as_array(source: Any) -> np.ndarray:
