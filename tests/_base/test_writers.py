@@ -88,6 +88,7 @@ ALLOWED = {
     "study/output_files.py": {"savez_compressed": STREAM},
     "study/run_folder.py": {"copytree": SCRATCH},
     "teacher/answer_files/write.py": {"savez": STREAM, "save": STREAM},
+    "teacher/program.py": {"save": "into memory"},
     "training/cohort/checkpoint_file.py": {"save": STREAM},
     "training/cohort/shards.py": {"save": "a new folder; the file that lists its sums comes last"},
     "training/csv_logger.py": {"open": "rows are appended; half a row is cut off or skipped"},

@@ -1,3 +1,5 @@
+import pickle
+
 import pytest
 import torch
 from torch import nn
@@ -41,6 +43,15 @@ def test_a_fixed_number_of_samples_is_filled(model):
     teacher = ProgramTeacher(export(model, batch=3))
     with torch.no_grad():
         torch.testing.assert_close(LiveTeacher(teacher)(X), model(X))
+
+
+@pytest.mark.parametrize("batch", [None, 3])
+def test_another_process_has_the_same_program(model, batch):
+    teacher = ProgramTeacher(export(model, batch=batch), "mine.pt2")
+    copy = pickle.loads(pickle.dumps(teacher))
+    assert torch.equal(copy.compute(X), teacher.compute(X))
+    assert torch.equal(copy.digest, teacher.digest)
+    assert (copy.name, copy.parameter_count) == ("mine.pt2", teacher.parameter_count)
 
 
 def test_other_weights_or_another_graph_are_another_program(model, program):

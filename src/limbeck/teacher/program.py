@@ -1,6 +1,7 @@
 """Programs of ``torch.export`` (``.pt2``) as teachers."""
 
 import hashlib
+import io
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ SUFFIX = ".pt2"
 
 class ProgramTeacher(Adapter):
     """An exported program as a teacher, run on the CPU.
+
+    It is pickled as the content of a ``.pt2`` file, so that it can be sent to other processes.
 
     Args:
         program: Program with one input, ``[N, ...]``, for any or a fixed number of samples.
@@ -39,10 +42,20 @@ class ProgramTeacher(Adapter):
             )
         size = inputs[0].meta["val"].shape[0]
         self._batch = size if isinstance(size, int) else None
+        self._exported = program
         self._program = (program.module(),)  # in a tuple, because it refuses eval() and train()
         weights = list(program.state_dict.values())
         self.parameter_count = sum(w.numel() for w in weights if w.is_floating_point())
         self.register_buffer("digest", _digest(program))
+
+    def __getstate__(self) -> dict[str, Any]:
+        content = io.BytesIO()
+        torch.export.save(self._exported, content)
+        return {**self.__dict__, "_exported": content.getvalue(), "_program": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        program = torch.export.load(io.BytesIO(state["_exported"]))
+        super().__setstate__({**state, "_exported": program, "_program": (program.module(),)})
 
     def compute(self, x: Tensor) -> object:
         """Compute the program's outputs for inputs ``[B, ...]``.

@@ -183,11 +183,11 @@ def test_workers_read_the_samples_that_are_on_the_disk(ray, images, tmp_path, mo
     expected, _ = write_images(images, tmp_path / "local", monkeypatch)
     with connect(Launcher(name="ray")) as cluster:
         compute = partial(compute_blocks, cluster=cluster)
-        files, sent = write_images(images, tmp_path / "ray", monkeypatch, compute=compute)
+        files, size = write_images(images, tmp_path / "ray", monkeypatch, compute=compute)
     assert files == expected
     weights, samples = 4 * 3 * 3 * 80 * 80, 90 * 3 * 80 * 80
     assert samples > 7 * weights
-    assert weights < sent < weights + 40_000, "samples were sent"
+    assert weights < size < weights + 40_000, "samples were sent"
 
 
 @pytest.mark.parametrize("fault", ["missing", "different"])
@@ -207,13 +207,13 @@ def test_samples_that_workers_cannot_read_are_sent(ray, images, tmp_path, monkey
     with connect(Launcher(name="ray")) as cluster, warnings.catch_warnings(record=True) as log:
         warnings.simplefilter("always")
         compute = partial(compute_blocks, cluster=cluster)
-        files, sent = write_images(images, tmp_path / "ray", monkeypatch, compute=compute)
+        files, size = write_images(images, tmp_path / "ray", monkeypatch, compute=compute)
     assert files == expected
     messages = [str(one.message) for one in log if issubclass(one.category, LimbeckWarning)]
     assert len(messages) == 1
     assert words in messages[0]
     assert "LIMBECK_CACHE" in messages[0]
-    assert sent > 90 * 3 * 80 * 80
+    assert size > 90 * 3 * 80 * 80
 
 
 @dataclass(frozen=True)

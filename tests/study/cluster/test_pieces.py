@@ -19,7 +19,7 @@ PIECES = [Piece(0, 9, 4), Piece(9, 30, 4), Piece(100, 101, 4), Piece(161, 180, 4
 @pytest.mark.parametrize("rows", ["all", "range", "some"])
 def test_a_piece_needs_the_inputs_of_its_rows_alone(views, rows):
     inputs = dataset().train.inputs.repeat(3, 1, 1, 1)
-    chosen = {
+    rows_of = {
         "all": torch.arange(len(inputs)),
         "range": torch.arange(40, 240),
         "some": torch.arange(0, len(inputs), 1)[torch.arange(len(inputs)) % 7 != 3],
@@ -27,7 +27,7 @@ def test_a_piece_needs_the_inputs_of_its_rows_alone(views, rows):
     whole_pass = TeacherPass(
         teacher=LiveTeacher(teacher_model()),
         inputs=inputs,
-        rows=chosen[rows],
+        rows=rows_of[rows],
         views=views,
         classes=3,
     ).on(torch.device("cpu"))
