@@ -107,25 +107,19 @@ def write(
     return {name: (times[-1] - times[0]) * share, name + CPU: cpu * share}
 
 
-def write_on_cluster(model: torch.nn.Module, data: Dataset) -> dict[str, float]:
-    """Write the answers that a worker of a cluster computes."""
-    with cluster_of(1), connect(Launcher(name="ray")) as cluster:
-        return write(RAY, model, data, partial(compute_blocks, cluster=cluster))
-
-
 def main() -> None:
     options = arguments(__doc__, repeats=3)
     torch.set_num_threads(1)
     data = small_or_whole(options)
     model = Normalized(ConvNet(data.shape, data.classes), *data.statistics).eval()
-    seconds = alternate(
-        {
+    with cluster_of(1), connect(Launcher(name="ray")) as cluster:
+        remotely = partial(compute_blocks, cluster=cluster)
+        contestants = {
             PASSES: Contestant(partial(forward_passes, model, data)),
             LOCAL: Contestant(partial(write, LOCAL, model, data, compute_in_turn)),
-            RAY: Contestant(partial(write_on_cluster, model, data), warm=lambda: None),
-        },
-        options,
-    )
+            RAY: Contestant(partial(write, RAY, model, data, remotely)),
+        }
+        seconds = alternate(contestants, options)
     goals = [Goal(name + CPU, PASSES + CPU, at_most=1.15) for name in (LOCAL, RAY)]
     report(seconds, goals, options)
 

@@ -71,6 +71,7 @@ def cluster_of(cores: int | None) -> Iterator[None]:
     import ray
 
     settings = {"include_dashboard": False, "log_to_driver": False, "logging_level": "error"}
+    settings["address"] = "local"  # and no other cluster of this machine
     for attempt in range(START_ATTEMPTS):
         try:
             ray.init(num_cpus=cores, **settings)
