@@ -23,7 +23,7 @@ from limbeck.store.files import (
 from limbeck.store.folder import find_stores
 from limbeck.store.key import Header, damage_error, differing_parts
 from limbeck.store.remote import RemoteStores, remote_stores
-from limbeck.store.shards import ComputeShards, compute_shards
+from limbeck.store.shards import ComputeShards, Shards, compute_shards
 from limbeck.store.verify import verify
 from limbeck.teacher.signal import StoredTeacher
 
@@ -192,9 +192,8 @@ def _compute(
     if header.views > 1:
         label += f", {header.views} views"
     with progress.stage(label, teacher_pass.count) as advance:
-        for shard, content in compute(
-            teacher_pass, header, missing, lambda count: advance(done + count)
-        ):
+        shards = Shards(teacher_pass, header, missing)
+        for shard, content in compute(shards, lambda count: advance(done + count)):
             store.write(shard, content)
             if remote is not None and time.monotonic() > next_upload:
                 remote.upload(store)

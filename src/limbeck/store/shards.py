@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TypeAlias
 
 import torch
 
@@ -47,44 +47,40 @@ def split_range(first: int, end: int, batch: int, count: int) -> list[Piece]:
     return [Piece(start, min(start + step, end), batch) for start in range(first, end, step)]
 
 
-class ComputeShards(Protocol):
-    """Function that computes the content of shards, in this process or elsewhere."""
+@dataclass(frozen=True)
+class Shards:
+    """Shards of a store to compute.
 
-    def __call__(
-        self,
-        teacher_pass: TeacherPass,
-        header: Header,
-        shards: Sequence[int],
-        advance: Callable[[int], object],
-    ) -> Iterator[tuple[int, bytes]]:
-        """Compute shards.
+    Attributes:
+        teacher_pass: Pass that computes the answers.
+        header: Header of the store.
+        numbers: Numbers of the shards.
+    """
 
-        Args:
-            teacher_pass: Pass that computes the answers.
-            header: Header of the store.
-            shards: Numbers of the shards to compute.
-            advance: Function to call with the number of answers computed so far.
-
-        Yields:
-            Number and content of each shard, in any order.
-        """
+    teacher_pass: TeacherPass
+    header: Header
+    numbers: Sequence[int]
 
 
-def compute_shards(
-    teacher_pass: TeacherPass,
-    header: Header,
-    shards: Sequence[int],
-    advance: Callable[[int], object],
-) -> Iterator[tuple[int, bytes]]:
-    """Compute shards one after the other in this process; see :class:`ComputeShards`."""
+ComputeShards: TypeAlias = Callable[[Shards, Callable[[int], object]], Iterator[tuple[int, bytes]]]
+"""Function that computes the content of shards, in this process or elsewhere.
+
+It takes the shards, and a function to call with the number of answers computed so far. It yields
+the number and content of each shard, in any order.
+"""
+
+
+def compute_shards(shards: Shards, advance: Callable[[int], object]) -> Iterator[tuple[int, bytes]]:
+    """Compute shards one after the other in this process; see :data:`ComputeShards`."""
+    header = shards.header
     done = 0
-    for shard in shards:
+    for shard in shards.numbers:
         start = done
 
         def count(number: int, start: int = start) -> None:
             advance(start + number)
 
-        yield shard, compute_shard(teacher_pass, header, shard, count)
+        yield shard, compute_shard(shards.teacher_pass, header, shard, count)
         done += len(header.rows_of(shard)) * header.views
 
 

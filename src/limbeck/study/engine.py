@@ -14,9 +14,8 @@ from limbeck._base.signals import received_signal
 from limbeck.data.study_data import StudyData
 from limbeck.run.folder import RunFolder
 from limbeck.run.summary import Summary
-from limbeck.store.answers import Precision, TeacherPass
-from limbeck.store.key import Header
-from limbeck.store.shards import compute_shards
+from limbeck.store.answers import Precision
+from limbeck.store.shards import Shards, compute_shards
 from limbeck.study.logged_results import logged_results
 from limbeck.training.csv_logger import CSVLogger
 from limbeck.training.fabric import make_fabric
@@ -159,14 +158,10 @@ class Engine:
             del job  # the next one is created in its place
 
     def compute_shards(
-        self,
-        teacher_pass: TeacherPass,
-        header: Header,
-        shards: Sequence[int],
-        advance: Callable[[int], object],
+        self, shards: Shards, advance: Callable[[int], object]
     ) -> Iterator[tuple[int, bytes]]:
-        """Compute stored answers; see :class:`~limbeck.store.shards.ComputeShards`."""
-        return compute_shards(teacher_pass, header, shards, advance)
+        """Compute stored answers; see :data:`~limbeck.store.shards.ComputeShards`."""
+        return compute_shards(shards, advance)
 
     @contextmanager
     def open(self, settings: Mapping[str, Any]) -> Iterator[None]:

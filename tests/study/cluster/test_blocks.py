@@ -21,7 +21,7 @@ from limbeck.data import Shift, image_folder
 from limbeck.run.folder import RunFolder
 from limbeck.store.answers import TeacherPass
 from limbeck.store.build import open_store
-from limbeck.store.shards import compute_shards
+from limbeck.store.shards import Shards, compute_shards
 from limbeck.study.answer_export import write_answers
 from limbeck.study.cluster.blocks import compute_blocks
 from limbeck.study.cluster.connection import connect
@@ -105,7 +105,7 @@ def test_an_error_of_the_teacher_is_that_of_the_study(engine):
 
     whole_pass = teacher_pass(teacher=LiveTeacher(Nan()))
     with pytest.raises(TeacherError, match="are not all finite"):
-        list(engine.compute_shards(whole_pass, whole_pass.header("float32"), [0], print))
+        list(engine.compute_shards(Shards(whole_pass, whole_pass.header("float32"), [0]), print))
 
 
 def test_a_teacher_that_cannot_be_sent_answers_here(engine):
@@ -120,8 +120,8 @@ def test_a_teacher_that_cannot_be_sent_answers_here(engine):
     whole_pass = teacher_pass(teacher=LiveTeacher(Open()))
     header = whole_pass.header("float32")
     with pytest.warns(LimbeckWarning, match=r"cannot be sent .*lock.* answers on this machine"):
-        shards = dict(engine.compute_shards(whole_pass, header, [0], print))
-    assert shards == dict(compute_shards(whole_pass, header, [0], print))
+        shards = dict(engine.compute_shards(Shards(whole_pass, header, [0]), print))
+    assert shards == dict(compute_shards(Shards(whole_pass, header, [0]), print))
 
 
 @pytest.mark.parametrize("name", ["a.csv", "parts"])

@@ -16,7 +16,7 @@ from limbeck._base.signals import check_interrupt
 from limbeck.run.folder import RunFolder
 from limbeck.store.answers import TeacherPass
 from limbeck.store.key import Header
-from limbeck.store.shards import Piece, compute_piece, pieces_of_shard
+from limbeck.store.shards import Piece, Shards, compute_piece, pieces_of_shard
 from limbeck.study.cluster.blocks import UnsendableError, compute_blocks
 from limbeck.study.cluster.connection import Cluster, connect
 from limbeck.study.cluster.coordinator import Coordinator, News
@@ -198,39 +198,32 @@ class RayEngine(Engine):
         return True
 
     def compute_shards(
-        self,
-        teacher_pass: TeacherPass,
-        header: Header,
-        shards: Sequence[int],
-        advance: Callable[[int], object],
+        self, shards: Shards, advance: Callable[[int], object]
     ) -> Iterator[tuple[int, bytes]]:
         """Compute stored answers in the cluster; see :meth:`Engine.compute_shards`.
 
         A teacher that cannot be sent to other processes answers in this one.
         """
         try:
-            yield from self._compute_remotely(teacher_pass, header, shards, advance)
+            yield from self._compute_remotely(shards, advance)
         except UnsendableError as error:
             warnings.warn(f"{error} Here it answers on this machine.", LimbeckWarning, stacklevel=2)
-            yield from super().compute_shards(teacher_pass, header, shards, advance)
+            yield from super().compute_shards(shards, advance)
 
     def _compute_remotely(
-        self,
-        teacher_pass: TeacherPass,
-        header: Header,
-        shards: Sequence[int],
-        advance: Callable[[int], object],
+        self, shards: Shards, advance: Callable[[int], object]
     ) -> Iterator[tuple[int, bytes]]:
         assert self._cluster is not None
+        teacher_pass, header = shards.teacher_pass, shards.header
         pieces: list[Piece] = []
         shard_of: list[int] = []
         numbers_of: dict[int, range] = {}  # of the pieces of each shard
-        for shard in shards:
+        for shard in shards.numbers:
             parts = pieces_of_shard(teacher_pass, header, shard)
             numbers_of[shard] = range(len(pieces), len(pieces) + len(parts))
             pieces += parts
             shard_of += [shard] * len(parts)
-        contents: dict[int, dict[int, bytes]] = {shard: {} for shard in shards}
+        contents: dict[int, dict[int, bytes]] = {shard: {} for shard in shards.numbers}
         done = 0
         work = ShardWork(teacher_pass, header, pieces)
         for number, content in compute_blocks(work, range(len(pieces)), self._cluster):
