@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from limbeck._base.errors import ConfigError, TeacherError
+from limbeck._base.freed_memory import keep_freed_memory
 from limbeck.data.inputs import Inputs, ModelInputs, call, fit_to_model, tensors_of
 from limbeck.losses.divergences import upcast
 from limbeck.losses.sparse import SparseTargets
@@ -111,6 +112,7 @@ class LiveTeacher(TeacherSignal):
 
     def prepare(self, device: torch.device) -> None:
         """Move the members to a device and put them into eval mode."""
+        keep_freed_memory()
         for model in self.models:
             first = next(model.parameters(), None)
             if first is not None and first.device != device:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from limbeck._base.checks import check_count
 from limbeck._base.errors import ConfigError
+from limbeck._base.freed_memory import keep_freed_memory
 from limbeck._base.peers import training
 from limbeck._base.progress import Advance, StageProgress
 from limbeck.data.batch_forms import BatchNames, Key, Names
@@ -22,7 +23,7 @@ from limbeck.training.cohort.loop import TrainingData, train_epochs
 from limbeck.training.fabric import make_fabric, quiet_lightning, reproducible, sync_batchnorm
 from limbeck.training.indexed import IndexedReader, IndexedTeacher, as_answers
 from limbeck.training.loggers import close_loggers
-from limbeck.training.machine import fast_device_checks, keep_freed_memory, translate_errors
+from limbeck.training.machine import fast_device_checks, translate_errors
 from limbeck.training.optimizer import Optimizer, OptimizerLike
 from limbeck.training.options import TrainerOptions
 from limbeck.training.processes import launch

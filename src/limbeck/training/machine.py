@@ -1,17 +1,14 @@
 """Process settings that make steps faster, and translation of PyTorch's errors."""
 
-import ctypes
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 
 import torch
 
 from limbeck._base.errors import OUT_OF_MEMORY, ConfigError, ResourceError, is_memory_error
 from limbeck._base.peers import lost_process
 
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # names and numbers of malloc.h
-_MALLOC_SETTINGS = ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "GLIBC_TUNABLES")
 _NVML_CHECK = "PYTORCH_NVML_BASED_CUDA_CHECK"
 
 
@@ -28,20 +25,6 @@ def fast_device_checks() -> Iterator[None]:
     finally:
         if value is not None:
             os.environ[_NVML_CHECK] = value
-
-
-def keep_freed_memory() -> None:
-    """Let glibc keep freed memory for the next tensors instead of returning it to the system.
-
-    Fresh memory costs a page fault for every 4 KiB: with gradients of 8 MB up to a third of a step
-    (docs/log.md). Does nothing without glibc, or if the environment has settings of its own.
-    """
-    if any(name in os.environ for name in _MALLOC_SETTINGS):
-        return
-    with suppress(AttributeError, OSError):
-        libc = ctypes.CDLL(None)
-        libc.mallopt(_M_TRIM_THRESHOLD, 1 << 30)
-        libc.mallopt(_M_MMAP_THRESHOLD, 1 << 25)  # the largest value that it accepts
 
 
 @contextmanager
