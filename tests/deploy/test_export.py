@@ -1,5 +1,6 @@
 """The export writes a bundle only if it answers like the student of the run."""
 
+import json
 import re
 import shutil
 from pathlib import Path
@@ -164,14 +165,54 @@ def test_a_model_that_differs_is_not_written(data, mlp_run, tmp_path, monkeypatc
     assert list(tmp_path.iterdir()) == []
 
 
+def coarse(model, calibration, folder, float_nodes=()):
+    """Quantise to one bit."""
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    return round_weights(copy, np.sign)
+
+
+@pytest.mark.slow
+def test_a_bundle_names_the_layers_that_stay_in_float32(data, mlp_run, tmp_path, monkeypatch):
+    numbers = []
+
+    def record(answers, rate, *, candidates):
+        numbers.append(candidates)
+
+    monkeypatch.setattr("limbeck.deploy.guarantees.safe_threshold", record)
+    monkeypatch.setattr("limbeck.deploy.int8.quantize", coarse)  # of the whole model alone
+    monkeypatch.setattr("limbeck.deploy.int8.MAX_GAIN", 100.0)  # as the model is tiny
+    result = export(mlp_run, data, to=tmp_path / "out")
+    assert [stage.name for stage in result.stages] == ["student", "onnx fp32", "onnx int8"]
+    assert "1 of 2 layers stay in float32 (net.layers." in result.note
+    assert len(verify(result.folder)) == 3
+    (name,) = json.loads((result.folder / "bundle.json").read_text())["float_layers"]
+    card = (result.folder / "model_card.md").read_text()
+    assert f"1 of 2 layers stay in float32: {name}." in card
+    assert "| 8 bits with float32 layers |" in card
+    assert set(numbers) == {4}  # students; one 8-bit model was compared on validation
+
+
+def test_the_guarantee_is_corrected_for_all_8_bit_models_that_were_compared(
+    data, mlp_run, mlp_export, monkeypatch
+):
+    numbers = []
+
+    def record(answers, rate, *, candidates):
+        numbers.append(candidates)
+
+    monkeypatch.setattr("limbeck.deploy.guarantees.safe_threshold", record)
+    content = (mlp_export.folder / "model.onnx").read_bytes()
+    summary = read_summary(RunFolder(mlp_run))
+    find_thresholds({"fp32": content}, data, 1.0, summary, int8_models=3)
+    find_thresholds({"int8": content}, data, 1.0, summary, int8_models=3)
+    assert sorted(set(numbers)) == [4, 12]
+
+
 @pytest.mark.slow
 def test_an_8_bit_model_with_too_many_errors_is_not_written(data, mlp_run, tmp_path, monkeypatch):
-    def coarse(model, calibration, folder):
-        copy = onnx.ModelProto()
-        copy.CopyFrom(model)
-        return round_weights(copy, np.sign)
-
-    monkeypatch.setattr("limbeck.deploy.export.quantize", coarse)
+    monkeypatch.setattr("limbeck.deploy.int8.quantize", coarse)
+    monkeypatch.setattr("limbeck.deploy.mixed_precision.quantize", coarse)
     with pytest.raises(ExportError, match=r"stage 'onnx int8'.*Leave it out with int8=false"):
         export(mlp_run, data, to=tmp_path / "out", int8=True)
     assert list(tmp_path.iterdir()) == []

@@ -71,6 +71,7 @@ class BundleContents:
         texts: Texts as inputs; None for other inputs.
         id_column: Column of a table with the names of the samples, which predictions repeat; None
             for none.
+        float_layers: Names of the layers of the 8-bit model that are in float32.
     """
 
     name: str
@@ -89,6 +90,7 @@ class BundleContents:
     label_thresholds: Sequence[float] | None = None
     texts: "TextInputs | None" = None
     id_column: str | None = None
+    float_layers: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -143,6 +145,8 @@ def write_bundle(folder: Path, contents: BundleContents) -> Path:
         "default": contents.default,
         "thresholds": contents.thresholds,
     }
+    if contents.float_layers:
+        facts["float_layers"] = list(contents.float_layers)
     names = "labels"
     if contents.scale is not None:
         facts["scale"], names = list(contents.scale), "targets"

@@ -19,6 +19,7 @@ from limbeck.deploy.choice import check_has_one_answer, choose_student, describe
 from limbeck.deploy.default_precision import default_precision
 from limbeck.deploy.destination import Destination
 from limbeck.deploy.guarantees import find_thresholds
+from limbeck.deploy.int8 import FloatLayers, convert_to_int8
 from limbeck.deploy.model_card import CardFacts, model_card
 from limbeck.deploy.models_of_run import (
     Build,
@@ -26,13 +27,7 @@ from limbeck.deploy.models_of_run import (
     data_of_student,
     reads_run,
 )
-from limbeck.deploy.onnx_export import (
-    calibration_inputs,
-    check_onnx_is_installed,
-    onnx_logits,
-    quantize,
-    to_onnx,
-)
+from limbeck.deploy.onnx_export import check_onnx_is_installed, onnx_logits, to_onnx
 from limbeck.deploy.parity import check_stages, gate_of, table
 from limbeck.deploy.stage import Stage
 from limbeck.deploy.student import label_thresholds, load_adjusted, logits_of_run, outputs_of
@@ -99,8 +94,8 @@ class ExportResult:
         seed: Seed of the student.
         stages: Stages of the export with their test errors.
         samples: Number of test samples.
-        note: Reason why the student of a control was exported or the 8-bit model was left out, or
-            empty.
+        note: Reason why the student of a control was exported or the 8-bit model was left out or
+            has layers in float32, or empty.
     """
 
     folder: Path
@@ -140,7 +135,8 @@ def export(
 
     The student is scored on the whole test split at each stage: as PyTorch loads it from the run,
     as ONNX Runtime runs it in float32 (same top classes and errors, logits equal up to rounding),
-    and in 8 bits.
+    and in 8 bits. If it makes too many additional errors in 8 bits, the layers that lose the most
+    stay in float32 (see :class:`limbeck.deploy.mixed_precision.MixedPrecision`).
 
     Args:
         run: Folder of a finished run.
@@ -183,13 +179,19 @@ def export(
         stages.stage("export", 1.0) as advance,
     ):
         conversion = _convert(student, run_logits, data, options, temporary, advance)
+        float_layers = conversion.float_layers
         val_logits, labels = outputs_of(student, data.val), data.val.labels.numpy()
         temperature = 1.0
         thresholds: Mapping[str, Mapping[str, float]] = {name: {} for name in conversion.models}
         if data.kind.has_classes:
             temperature = fit_temperature(val_logits, labels)
             thresholds = find_thresholds(
-                conversion.models, data, temperature, summary, options.adjusted
+                conversion.models,
+                data,
+                temperature,
+                summary,
+                options.adjusted,
+                int8_models=1 if float_layers is None else float_layers.tried,
             )
         facts = CardFacts(
             arm=arm,
@@ -205,6 +207,7 @@ def export(
             thresholds=thresholds["fp32"],
             columns=data.columns,
             text_columns=None if data.padding is None else data.text_columns,
+            float_layers=float_layers,
         )
         suffix = ", with constants" if options.adjusted else ""
         contents = BundleContents(
@@ -224,6 +227,7 @@ def export(
             default=default_precision(conversion.models, golden_inputs(data), data.output_names),
             thresholds=thresholds,
             card=model_card(summary, manifest, facts),
+            float_layers=() if float_layers is None else float_layers.names,
         )
         bundle = write_bundle(temporary / "bundle", contents)
         verify(bundle)
@@ -244,12 +248,14 @@ def export(
 class _Conversion:
     """ONNX models of a student as bytes by precision, and the stages that they passed.
 
-    The note says why there is no 8-bit model, if it was left out.
+    The note says why there is no 8-bit model, if it was left out, or which of its layers are in
+    float32.
     """
 
     models: Mapping[str, bytes]
     stages: list[Stage]
     note: str = ""
+    float_layers: FloatLayers | None = None
 
 
 def _convert(
@@ -274,7 +280,7 @@ def _convert(
         ExportError: If a stage fails.
     """
     test = data.open_test()
-    gate = gate_of(data, share=options.int8_share)
+    gate = gate_of(data, test, share=options.int8_share)
     logits = outputs_of(student, test)
     stages = [gate.check_same("student", logits, run_logits)]
     advance(0.1, "converting to ONNX")  # the longest step
@@ -286,23 +292,24 @@ def _convert(
     stages.append(gate.check_same("onnx fp32", fp32_logits, logits))
     advance(0.8, "converting to 8 bits")
 
-    note = ""
+    conversion = _Conversion(models, stages)
     if options.int8 is not False and all(stage.passed for stage in stages):
-        small = quantize(model, calibration_inputs(data.train.inputs), folder)
-        models["int8"] = small.SerializeToString(deterministic=True)
-        int8_logits = onnx_logits(
-            models["int8"], "int8", test.inputs, data.output_names, data.padding
+        int8 = convert_to_int8(
+            model,
+            fp32_logits,
+            data,
+            options.int8_share,
+            folder,
+            lambda done, note="": advance(0.8 + 0.15 * done, note),
         )
-        stages.append(gate.check_similar("onnx int8", int8_logits, fp32_logits))
-        if not stages[-1].passed and options.int8 is None:
-            del models["int8"], stages[-1]
-            note = (
-                "The 8-bit model makes too many additional errors, so it was left out. Allow more "
-                "with int8_share=, or set int8=true to see them."
-            )
+        if int8.content is not None:
+            models["int8"] = int8.content
+        if int8.content is not None or options.int8:
+            stages.append(int8.stage)
+        conversion = _Conversion(models, stages, int8.note, int8.float_layers)
     advance(0.95, "writing the bundle")
     check_stages(stages, len(test))
-    return _Conversion(models, stages, note)
+    return conversion
 
 
 def _without_int8(options: ExportOptions) -> ExportOptions:

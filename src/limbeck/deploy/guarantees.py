@@ -15,6 +15,8 @@ def find_thresholds(
     temperature: float,
     summary: Summary,
     adjusted: str | None = None,
+    *,
+    int8_models: int = 1,
 ) -> dict[str, dict[str, float]]:
     """Find the smallest confidence of each model for each error rate that can be guaranteed.
 
@@ -27,6 +29,7 @@ def find_thresholds(
         temperature: Temperature of the confidences.
         summary: Summary of the run.
         adjusted: Method that fitted constants, which are part of the models; None without any.
+        int8_models: Number of 8-bit models among which one was chosen on the validation split.
 
     Returns:
         The confidences by precision and error rate, such as ``1%``. There are none with the
@@ -39,7 +42,8 @@ def find_thresholds(
     for precision, content in models.items():
         logits = onnx_logits(content, precision, data.val.inputs, data.class_names, data.padding)
         answers = answers_of(logits, labels, temperature)
-        rates = {rate: safe_threshold(answers, rate, candidates=candidates) for rate in ERROR_RATES}
+        number = candidates * (int8_models if precision == "int8" else 1)
+        rates = {rate: safe_threshold(answers, rate, candidates=number) for rate in ERROR_RATES}
         thresholds[precision] = {
             f"{100 * rate:g}%": threshold
             for rate, threshold in rates.items()

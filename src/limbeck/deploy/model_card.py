@@ -9,6 +9,7 @@ import numpy as np
 from limbeck._base.version import __version__
 from limbeck.data import TableColumns
 from limbeck.deploy.calibration import operating_points
+from limbeck.deploy.int8 import FloatLayers
 from limbeck.deploy.markdown import first_names, last_part, plain, table
 from limbeck.deploy.stage import Stage
 from limbeck.evaluation.abstention import answers_of
@@ -44,6 +45,7 @@ class CardFacts:
         thresholds: Smallest confidence for each error rate that answers may have, such as ``1%``.
         columns: Columns of the rows of a table; None for other inputs.
         text_columns: Column of texts in a table, or two columns of pairs; None for other inputs.
+        float_layers: Layers of the 8-bit model that are in float32; None if there are none.
     """
 
     arm: str
@@ -59,6 +61,7 @@ class CardFacts:
     thresholds: Mapping[str, float]
     columns: TableColumns | None = None
     text_columns: Sequence[str] | None = None
+    float_layers: FloatLayers | None = None
 
     @property
     def inputs(self) -> str:
@@ -275,6 +278,7 @@ def _checks(summary: Summary, facts: CardFacts) -> list[str]:
         "## Checks at export",
         f"The student and each exported model {verb} all {summary.data.test:,} test samples.",
         table(_stages(facts)),
+        *([] if facts.float_layers is None else facts.float_layers.for_card()),
         "`python run.py verify` repeats the check on a device with 16 generated inputs. The bundle "
         "contains no sample of the data.",
     ]

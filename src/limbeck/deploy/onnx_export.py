@@ -126,7 +126,9 @@ def calibration_inputs(inputs: Tensor) -> np.ndarray:
     return inputs[order[:CALIBRATION_INPUTS].sort().values].numpy()
 
 
-def quantize(model: "ModelProto", calibration: np.ndarray, folder: Path) -> "ModelProto":
+def quantize(
+    model: "ModelProto", calibration: np.ndarray, folder: Path, float_nodes: Sequence[str] = ()
+) -> "ModelProto":
     """Quantise weights and activations to 8 bits.
 
     Both are unsigned, because products of signed weights overflow on older processors and change
@@ -137,6 +139,7 @@ def quantize(model: "ModelProto", calibration: np.ndarray, folder: Path) -> "Mod
         model: Model of :func:`to_onnx`.
         calibration: Inputs of the training split.
         folder: Folder for temporary files.
+        float_nodes: Names of the operators that stay in float32.
 
     Raises:
         ConfigError: If the quantiser cannot handle the model.
@@ -146,7 +149,8 @@ def quantize(model: "ModelProto", calibration: np.ndarray, folder: Path) -> "Mod
     source, target = folder / "plain.onnx", folder / "small.onnx"
     write_bytes(source, model.SerializeToString())
     try:
-        _quantize(source, target, calibration, static=is_convolutional(model))
+        is_static = is_convolutional(model)
+        _quantize(source, target, calibration, static=is_static, float_nodes=float_nodes)
     except (OSError, MemoryError):
         raise
     except Exception as error:  # the quantiser documents no common base class
@@ -158,7 +162,14 @@ def quantize(model: "ModelProto", calibration: np.ndarray, folder: Path) -> "Mod
     return quantized
 
 
-def _quantize(source: Path, target: Path, calibration: np.ndarray, *, static: bool) -> None:
+def _quantize(
+    source: Path,
+    target: Path,
+    calibration: np.ndarray,
+    *,
+    static: bool,
+    float_nodes: Sequence[str],
+) -> None:
     from onnxruntime.quantization import (
         CalibrationMethod,
         QuantFormat,
@@ -178,9 +189,16 @@ def _quantize(source: Path, target: Path, calibration: np.ndarray, *, static: bo
                 activation_type=QuantType.QUInt8,
                 weight_type=QuantType.QUInt8,
                 calibrate_method=CalibrationMethod.MinMax,
+                nodes_to_exclude=list(float_nodes),
             )
         else:
-            quantize_dynamic(source, target, per_channel=True, weight_type=QuantType.QUInt8)
+            quantize_dynamic(
+                source,
+                target,
+                per_channel=True,
+                weight_type=QuantType.QUInt8,
+                nodes_to_exclude=list(float_nodes),
+            )
 
 
 def onnx_logits(

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from limbeck._base.errors import ExportError
-from limbeck.data import Dataset
+from limbeck.data import Dataset, Split
 from limbeck.deploy.stage import Stage
 from limbeck.deploy.vectors import VectorGate
 from limbeck.evaluation.labels import wrong_labels
@@ -27,7 +27,7 @@ ROUNDING = 1e-6
 
 
 class Gate(Protocol):
-    """Checks of the outputs of each stage on the test split."""
+    """Checks of the outputs of each stage on a split, which is the test split at last."""
 
     def check_same(self, name: str, outputs: np.ndarray, reference: np.ndarray) -> Stage:
         """Check that outputs are those of the stage before, up to rounding."""
@@ -36,14 +36,15 @@ class Gate(Protocol):
         """Check that outputs are hardly worse than those of the stage before."""
 
 
-def gate_of(data: Dataset, *, share: float) -> Gate:
-    """Return the gate for the test split of a dataset.
+def gate_of(data: Dataset, split: Split, *, share: float) -> Gate:
+    """Return the gate for a split of a dataset.
 
     Args:
         data: Dataset of the run.
+        split: Split whose outputs are compared.
         share: Allowed share of additional errors of an 8-bit model. 0 allows none.
     """
-    labels = data.open_test().labels.numpy()
+    labels = split.labels.numpy()
     if data.target_scale is not None:
         return ValueGate(labels, data.target_scale, share)
     if data.kind.outputs == "vectors":
@@ -88,7 +89,7 @@ class LabelGate:
     """Gate of a model of several labels.
 
     Attributes:
-        labels: Labels of the test split, ``[N, L]``.
+        labels: Labels of the split, ``[N, L]``.
         share: Allowed share of additional wrong labels of an 8-bit model.
     """
 
@@ -138,7 +139,7 @@ class ValueGate:
     """Gate of a regression. Values are compared in standard deviations of their targets.
 
     Attributes:
-        labels: Values of the test split, ``[N, D]``.
+        labels: Values of the split, ``[N, D]``.
         scale: Standard deviation of each target in the training split, ``[D]``.
         share: Allowed share of additional squared error of an 8-bit model.
     """

@@ -159,7 +159,7 @@ def _check(
         ExportError: If a stage fails.
     """
     test = data.open_test()
-    gate = gate_of(data, share=options.int8_share)
+    gate = gate_of(data, test, share=options.int8_share)
     outputs = outputs_of(student, test)
     stages = [gate.check_same("student", outputs, reference)]
     network = dense_network(student, data.train.inputs[:1].numpy())
