@@ -5,6 +5,7 @@ import io
 import logging
 import warnings
 from collections.abc import Iterator, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,12 +21,12 @@ from limbeck._base.runtime.file_names import KINDS
 from limbeck._base.runtime.model import Model
 from limbeck.data.dataset import as_float
 from limbeck.data.padding import cut_padding
+from limbeck.deploy.onnx_layers import INPUT, OUTPUT, layers_to_onnx
 from limbeck.models.output import without_wrapper
 
 if TYPE_CHECKING:
     from onnx import ModelProto
 
-INPUT, OUTPUT = "inputs", "logits"
 CALIBRATION_INPUTS = 512
 """Number of training inputs that calibrate static quantisation."""
 BATCH = 256
@@ -52,19 +53,19 @@ def check_onnx_is_installed() -> None:
     Raises:
         ResourceError: If one is missing.
     """
-    try:
-        import onnx  # noqa: F401
-        import onnxruntime  # noqa: F401
-        import onnxscript  # noqa: F401
-    except ImportError as error:
-        raise ResourceError(
-            f"The export needs {error.name}, which is not installed. Install it with 'pip install "
-            "onnx onnxscript onnxruntime'."
-        ) from None
+    for name in ("onnx", "onnxruntime", "onnxscript"):
+        if find_spec(name) is None:  # importing them takes seconds
+            raise ResourceError(
+                f"The export needs {name}, which is not installed. Install it with 'pip install "
+                "onnx onnxscript onnxruntime'."
+            )
 
 
 def to_onnx(model: nn.Module, example: Tensor) -> "ModelProto":
-    """Export a model with PyTorch's dynamo exporter, for any batch size.
+    """Export a model, for any batch size.
+
+    The graphs of plain networks are written by :func:`~limbeck.deploy.onnx_layers.layers_to_onnx`,
+    those of others by PyTorch's dynamo exporter.
 
     Args:
         model: Model on floats or token ids, which is set to eval mode.
@@ -81,8 +82,35 @@ def to_onnx(model: nn.Module, example: Tensor) -> "ModelProto":
     check_onnx_is_installed()
     import onnx
 
+    plain_model = model.float().cpu().eval()
+    model_proto = layers_to_onnx(plain_model, example)
+    if model_proto is None or not _has_same_outputs(model_proto, plain_model, example[:2]):
+        model_proto = _export(plain_model, example)
+    _remove_origin(model_proto)
+    size = model_proto.ByteSize()
+    if size > MAX_MODEL_SIZE:
+        raise ResourceError(
+            f"The model takes {size / 1e9:.1f} GB, but an ONNX file can hold at most 2 GB."
+        )
+    onnx.checker.check_model(model_proto, full_check=True)
+    return model_proto
+
+
+def _has_same_outputs(model_proto: "ModelProto", model: nn.Module, inputs: Tensor) -> bool:
+    """Whether an ONNX model gives the outputs of a model, which may have hooks."""
+    with torch.no_grad():
+        expected = without_wrapper(model(as_float(inputs)))
+    if not isinstance(expected, Tensor) or expected.ndim != 2:
+        return False
+    names = [str(number) for number in range(expected.shape[1])]
+    outputs = onnx_logits(model_proto.SerializeToString(), "fp32", inputs, names)
+    return np.allclose(outputs, expected.numpy(), rtol=1e-4, atol=1e-4, equal_nan=True)
+
+
+def _export(model: nn.Module, example: Tensor) -> "ModelProto":
+    """Export a model with PyTorch's dynamo exporter."""
     use_private_compiler_cache()
-    raw_model = _FromRawInputs(model.float().cpu().eval()).eval()
+    raw_model = _FromRawInputs(model).eval()
     try:
         with _quiet(), torch.no_grad():
             program = torch.onnx.export(
@@ -100,15 +128,7 @@ def to_onnx(model: nn.Module, example: Tensor) -> "ModelProto":
     except Exception as error:  # the exporter documents no common base class
         raise ConfigError(f"This model cannot be exported to ONNX: {_reason(error)}") from error
     assert program is not None
-    model_proto = program.model_proto
-    _remove_origin(model_proto)
-    size = model_proto.ByteSize()
-    if size > MAX_MODEL_SIZE:
-        raise ResourceError(
-            f"The model takes {size / 1e9:.1f} GB, but an ONNX file can hold at most 2 GB."
-        )
-    onnx.checker.check_model(model_proto, full_check=True)
-    return model_proto
+    return program.model_proto
 
 
 def _dynamic_shape(example: Tensor) -> dict[int, Any]:
