@@ -26,7 +26,7 @@ from limbeck.run.summary import MeasureKey
 
 ROUNDS = 3
 """Number of measurements per model. Models take turns, so that other load affects all of them."""
-SECONDS = 0.05
+SECONDS = 0.03
 """Minimum duration of one measurement in seconds."""
 LIMIT = 1.0
 """Duration of one measurement in seconds after which no further run starts."""

@@ -83,8 +83,8 @@ class _Writer:
         """Convert bytes to floats from 0 to 1, as :func:`limbeck.data.dataset.as_float` does."""
         from onnx import TensorProto
 
-        self._operator("Cast", "inputs.float", to=TensorProto.FLOAT)
-        self._operator("Div", "inputs.scale", self._constant("inputs.255", 255.0))
+        self._operator("Cast", to=TensorProto.FLOAT)
+        self._operator("Div", self._constant("inputs.255", 255.0))
 
     def add(self, module: nn.Module, name: str) -> None:
         """Add the layers of a module.
@@ -102,7 +102,7 @@ class _Writer:
         if kind in (nn.Linear, BoundedLinear):
             self._linear(module, name)
         elif kind is nn.ReLU:
-            self._operator("Relu", name)
+            self._operator("Relu")
         elif kind is nn.Flatten and (module.start_dim, module.end_dim) == (1, -1):
             self._reshape(name, (math.prod(self._shape),))
         elif kind is nn.Conv2d:
@@ -130,10 +130,8 @@ class _Writer:
                 self.add(module.net, f"{name}.net")
             case Regressor() if type(module) is Regressor:
                 self.add(module.net, f"{name}.net")
-                self._operator("Mul", f"{name}.times_std", self._tensor(f"{name}.std", module.std))
-                self._operator(
-                    "Add", f"{name}.plus_mean", self._tensor(f"{name}.mean", module.mean)
-                )
+                self._operator("Mul", self._tensor(f"{name}.std", module.std))
+                self._operator("Add", self._tensor(f"{name}.mean", module.mean))
             case Graded() if type(module) is Graded:
                 self._grades(module, name)
             case _:
@@ -148,7 +146,7 @@ class _Writer:
         if len(self._shape) != 1:
             raise UnknownLayerError
         parameters = self._parameters(module, name)
-        self._operator("Gemm", name, *parameters, transB=1)
+        self._operator("Gemm", *parameters, transB=1)
         self._shape = (module.out_features,)
 
     def _convolution(self, module: Any, name: str) -> None:
@@ -168,7 +166,6 @@ class _Writer:
         )
         self._operator(
             "Conv",
-            name,
             *self._parameters(module, name),
             kernel_shape=module.kernel_size,
             strides=module.stride,
@@ -213,11 +210,11 @@ class _Writer:
         regular = [_regular_windows(axis) for axis in windows]
         if all(regular):
             kernel, strides = zip(*regular, strict=True)
-            self._operator("AveragePool", name, kernel_shape=kernel, strides=strides)
+            self._operator("AveragePool", kernel_shape=kernel, strides=strides)
         else:
             weights = np.kron(*(_pooling_matrix(axis) for axis in windows))
             self._reshape(f"{name}.flat", (channels, rows * columns))
-            self._operator("MatMul", name, self._constant(f"{name}.weight", weights.T))
+            self._operator("MatMul", self._constant(f"{name}.weight", weights.T))
             self._shape = (channels, height * width)
             self._reshape(f"{name}.grid", (channels, height, width))
         self._shape = (channels, height, width)
@@ -231,8 +228,8 @@ class _Writer:
             shape = (channels, *[1] * (len(self._shape) - 1))
         mean = self._tensor(f"{name}.mean", module.mean.reshape(shape))
         std = self._tensor(f"{name}.std", module.std.reshape(shape))
-        self._operator("Sub", f"{name}.minus_mean", mean)
-        self._operator("Div", f"{name}.by_std", std)
+        self._operator("Sub", mean)
+        self._operator("Div", std)
 
     def _grades(self, module: Graded, name: str) -> None:
         self.add(module.encoder, f"{name}.encoder")
@@ -240,8 +237,8 @@ class _Writer:
             raise UnknownLayerError
         grades = self._constant(f"{name}.grades", np.arange(float(module.classes))[None])
         intercepts = self._tensor(f"{name}.intercepts", module.intercepts)
-        self._operator("Mul", f"{name}.times_grades", grades)
-        self._operator("Add", f"{name}.plus_intercepts", intercepts)
+        self._operator("Mul", grades)
+        self._operator("Add", intercepts)
         self._shape = (module.classes,)
 
     def _reshape(self, name: str, shape: tuple[int, ...]) -> None:
@@ -249,7 +246,7 @@ class _Writer:
             raise UnknownLayerError
         if shape != self._shape:
             numbers = np.array([-1, *shape], np.int64)
-            self._operator("Reshape", name, self._constant(f"{name}.shape", numbers))
+            self._operator("Reshape", self._constant(f"{name}.shape", numbers))
             self._shape = shape
 
     def _parameters(self, module: nn.Module, name: str) -> list[str]:
@@ -273,13 +270,13 @@ class _Writer:
         self._tensors.append(numpy_helper.from_array(np.ascontiguousarray(array), name))
         return name
 
-    def _operator(self, kind: str, name: str, *constants: str, **attributes: Any) -> None:
+    def _operator(self, kind: str, *constants: str, **attributes: Any) -> None:
         """Apply an operator to the value so far."""
         from onnx import helper
 
         inputs = [self._value, *constants]
-        self._value = f"{name}.output"
-        self._nodes.append(helper.make_node(kind, inputs, [self._value], name, **attributes))
+        self._value = name = f"{kind.lower()}{len(self._nodes)}"  # short, as files may be tiny
+        self._nodes.append(helper.make_node(kind, inputs, [name], name, **attributes))
 
 
 def _float64(values: Tensor) -> np.ndarray:
