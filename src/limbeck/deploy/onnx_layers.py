@@ -1,6 +1,6 @@
 """ONNX graphs of plain networks, written layer by layer, without PyTorch's exporter.
 
-The exporter takes seconds for any model, and writes hundreds of operators for a pooling whose
+The exporter takes seconds for any model, and writes dozens of operators for a pooling whose
 windows overlap.
 """
 
@@ -137,7 +137,7 @@ class _Writer:
             case _:
                 raise UnknownLayerError
 
-    def _children(self, module: nn.Sequential, name: str) -> None:
+    def _children(self, module: Any, name: str) -> None:
         """Add the layers of a sequence."""
         for number, child in enumerate(module):  # one module may be in several places
             self.add(child, f"{name}.{number}")
