@@ -23,6 +23,7 @@ NOT_A_NOUN = re.compile(
 )
 LAYERS = [
     "cli",
+    "search",
     "study",
     "deploy",
     "report",

@@ -22,6 +22,7 @@ from limbeck.cli import (
     cost,
     demo,
     export,
+    fit,
     plan,
     recipes,
     report,
@@ -55,6 +56,7 @@ examples:
   limbeck train recipe=cifar10 data.download=true        train only the teacher
   limbeck distill recipe=cifar10 teacher.from=RUN        train students with the teacher of a run
   limbeck run student=torchvision/resnet18               any model of torchvision or timm
+  limbeck fit budget.size=20kB                           best student of at most 20 kB
   limbeck check data=image_folder data.root=photos       examine data and teacher before a run
   limbeck run --cfg job                                  print all settings and exit
   limbeck plan RUN                                       seeds that a verdict would need
@@ -71,7 +73,7 @@ or 143 interrupted
 """
 
 SLOW_START = {
-    *("run", "train", "distill", "check", "resume"),
+    *("run", "train", "distill", "fit", "check", "resume"),
     *("export", "cost", "demo", "sample", "answers"),
 }
 """Verbs that import PyTorch, which takes seconds."""
@@ -145,6 +147,7 @@ def parsers() -> tuple[Parser, dict[str, Parser]]:
     parser.add_argument("--version", action="version", version=f"limbeck {__version__}")
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
     run.add_parsers(verbs)
+    fit.add_parser(verbs)
     after_run = (resume, report, open_report, runs, plan, compare, export, cost, demo, sample)
     for module in (check, *after_run, answers):
         module.add_parser(verbs)

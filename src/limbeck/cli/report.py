@@ -3,6 +3,7 @@
 import argparse
 from typing import TYPE_CHECKING, Any
 
+from limbeck.cli.fit import say_search
 from limbeck.cli.parsers import add_trust, add_verb, trust_of
 from limbeck.cli.terminal import note, say
 
@@ -53,6 +54,7 @@ def run(arguments: argparse.Namespace) -> int:
                 raise
             path = write_report(folder.path)
     print_summary(summary)
+    say_search(summary, folder.path)
     say(f"report: {path}")
     if folder.manifest.is_file():
         _name_missing_files(folder)

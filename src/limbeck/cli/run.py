@@ -3,7 +3,7 @@
 import argparse
 import shlex
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -56,13 +56,29 @@ def add_parsers(verbs: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Compose the settings, build the study and run it."""
+    return compose_and_execute(arguments, arguments.overrides)
+
+
+def compose_and_execute(
+    arguments: argparse.Namespace,
+    overrides: Sequence[str],
+    complete: Callable[[dict[str, Any]], dict[str, Any]] = dict,
+) -> int:
+    """Compose the settings of a study and run it.
+
+    Args:
+        arguments: Arguments of the verb.
+        overrides: Settings of the study.
+        complete: Function that adds settings of the verb to those of the study.
+    """
     from limbeck.cli.config.compose import compose
 
-    config = compose(arguments.overrides, arguments.config_dir, multirun=arguments.multirun)
+    config = compose(overrides, arguments.config_dir, multirun=arguments.multirun)
     if arguments.cfg:
         from omegaconf import OmegaConf
 
-        text = OmegaConf.to_yaml(config)
+        plain: Any = OmegaConf.to_container(config)
+        text = OmegaConf.to_yaml(OmegaConf.create(complete(plain)))
         print(printable_lines(text) if sys.stdout.isatty() else text, end="")
         return 0
     teacher = config.teacher
@@ -75,7 +91,7 @@ def run(arguments: argparse.Namespace) -> int:
         )
     from limbeck.cli.config.instantiate import plain_settings
 
-    settings = plain_settings(config, arguments.config_dir)
+    settings = complete(plain_settings(config, arguments.config_dir))
     with _output_folder(settings) as out:
         return execute(settings, out, _command(arguments))
 
@@ -175,6 +191,12 @@ def execute(
         raise
     if study.rank > 0:
         return 0
+    if "fit" in settings:
+        from limbeck.cli.fit import finish_search
+
+        export = shlex.join(["limbeck", "export", str(out)])
+        signals.set_advice(lambda: f"The study is finished. Export its student with: {export}")
+        return _print_results(summary, out, lambda: finish_search(summary, study.data, out))
     return _print_results(summary, out)
 
 
@@ -189,10 +211,11 @@ def _resume_command(settings: Mapping[str, Any], out: Path) -> str:
     return shlex.join(words)
 
 
-def _print_results(summary: "Summary", out: Path) -> int:
+def _print_results(summary: "Summary", out: Path, finish: Callable[[], None] = lambda: None) -> int:
     from limbeck.report.terminal import print_summary
 
     print_summary(summary)
+    finish()
     say(f"report: {out / 'report.html'}")
     if summary.failed:
         return _report_failed_students(summary)

@@ -355,6 +355,12 @@ class Dataset(InputStatistics):
         )
         return small
 
+    def without_test(self) -> "Dataset":
+        """Return the dataset with an empty test split, for what must not see it."""
+        rest = copy.copy(self)
+        rest._set_splits(self.train, self.val, self._test.first(0))
+        return rest
+
     def digest(self) -> str:
         """Return the SHA-256 of the inputs and labels of all splits, in hexadecimal."""
         return digest_of_splits((self.train, self.val, self._test))

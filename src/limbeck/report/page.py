@@ -19,11 +19,13 @@ from limbeck.report.margin_wording import margin_text
 from limbeck.report.measure_wording import wording_of
 from limbeck.report.next_steps import next_steps
 from limbeck.report.overview import overview
+from limbeck.report.search import search_sentences
 from limbeck.report.template import asset, style, template
 from limbeck.run.cost import Cost, read_cost
 from limbeck.run.folder import RunFolder
 from limbeck.run.manifest import Manifest, read_manifest
 from limbeck.run.saved_files import check_results
+from limbeck.run.search import Search, read_search
 from limbeck.run.summary import Summary, read_summary
 
 
@@ -42,7 +44,14 @@ def write_report(run: str | Path, manifest: Manifest | None = None) -> Path:
         UntrustedFileError: If one of its files is damaged.
     """
     folder = RunFolder(run)
-    check_results(folder, folder.summary, folder.metrics, folder.predictions, folder.examples)
+    check_results(
+        folder,
+        folder.summary,
+        folder.metrics,
+        folder.predictions,
+        folder.examples,
+        folder.search,
+    )
     summary = read_summary(folder)
     if manifest is None:
         manifest = read_manifest(folder) if folder.manifest.is_file() else Manifest()
@@ -67,6 +76,7 @@ def render(folder: RunFolder, summary: Summary, manifest: Manifest) -> str:
         steps=next_steps(folder, summary, manifest),
         choice=wording.choice(summary),
         failures=wording.failures(summary),
+        search=_search(printable_record(read_search(folder)), summary),
         results=page_tables.results(summary),
         comparisons=page_tables.comparisons(summary),
         margin="" if summary.margin is None else margin_text(summary),
@@ -106,6 +116,14 @@ def _adjusted(summary: Summary) -> dict[str, Any] | None:
     if adjusted is None:
         return None
     return {"content": adjusted, "table": page_tables.adjusted(adjusted)}
+
+
+def _search(search: Search | None, summary: Summary) -> dict[str, Any] | None:
+    """The sentences and the Pareto front of the search; None for a run without one."""
+    if search is None or search.winner is None:
+        return None
+    sentences = search_sentences(search, summary)
+    return {"sentences": sentences, "table": page_tables.search_front(search)}
 
 
 def _cost(cost: Cost | None) -> dict[str, Any] | None:

@@ -12,9 +12,11 @@ from limbeck.report.formats import MISSING, bare_p_value, percent, seconds, shar
 from limbeck.report.margin_wording import replacement_rows
 from limbeck.report.measure_wording import wording_of
 from limbeck.report.results_table import results_table
+from limbeck.report.search import front_heading, front_rows
 from limbeck.report.settings import epochs_of
 from limbeck.run.comparison import GapClosed
 from limbeck.run.cost import Cost
+from limbeck.run.search import Search
 from limbeck.run.summary import Summary
 
 _STAGES = {
@@ -184,6 +186,18 @@ def cost(content: Cost) -> Table:
         cost_table.rows(content),
         range(2, len(heading)),
         caption="Size, memory and speed of the models",
+    )
+
+
+def search_front(search: Search) -> Table:
+    """The Pareto front of the search for a student."""
+    heading = front_heading(search)
+    return Table(
+        "front",
+        heading,
+        front_rows(search),
+        range(2, len(heading)),
+        caption="Pareto front of the search, cheapest student first",
     )
 
 

@@ -7,7 +7,7 @@ from limbeck.run.folder import RunFolder
 from limbeck.run.manifest import Manifest
 from limbeck.run.settings import read_settings
 
-VERBS = ("run", "train", "distill")
+VERBS = ("run", "train", "distill", "fit")
 """Verbs that start a run."""
 
 

@@ -64,6 +64,8 @@ class RunFolder:
         self.predictions = self.path / "predictions.npz"
         self.cost = self.path / "cost.json"
         self.examples = self.path / "examples.npz"
+        self.search = self.path / "search.json"
+        self.search_journal = self.path / "search.log"
         self.teacher = self.path / "teacher"
         self.checkpoints = self.path / "checkpoints"
         self.logs = self.path / "logs"

@@ -10,7 +10,6 @@ from torch import nn
 from limbeck.data.batches import EvaluationBatches
 from limbeck.data.resampling import ResampledSplits
 from limbeck.evaluation.evaluate import evaluate
-from limbeck.evaluation.predictions import StudentKey
 from limbeck.study.arms import ArmPlan
 from limbeck.study.scores import Students
 
@@ -93,11 +92,18 @@ def _validation(
     keys = [key for key in students if key[0] == plan.name]
     if candidates == 1 or not keys:
         return math.inf
-    return statistics.fmean(_score(students[key](), key, splits) for key in keys)
+    return statistics.fmean(validation_value(students[key](), key[1], splits) for key in keys)
 
 
-def _score(model: nn.Module, student: StudentKey, splits: ResampledSplits) -> float:
-    data, split = splits.data, splits.val(splits.split_of(student[1]))
+def validation_value(model: nn.Module, seed: int, splits: ResampledSplits) -> float:
+    """Return the result of a student on its validation split; infinite if it is not finite.
+
+    Args:
+        model: Trained student.
+        seed: Seed of the student.
+        splits: Training and validation splits.
+    """
+    data, split = splits.data, splits.val(splits.split_of(seed))
     is_text = data.positions is not None
     batches = EvaluationBatches(split, classes=data.classes if is_text else 1, models=[model])
     task = "classes" if is_text or data.kind.has_classes else data.kind.name

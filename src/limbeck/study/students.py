@@ -50,6 +50,8 @@ class StudentTrainer:
         cohorts: Cohorts of the study.
         batch_size: Batch size of every student.
         processes: Number of processes that train together.
+        repeats: Number of times that cohorts like these are trained, so that answers that are
+            stored for all of them may be less work than those of a teacher that is run each time.
     """
 
     data: Dataset
@@ -62,6 +64,7 @@ class StudentTrainer:
     cohorts: Sequence[CohortPlan]
     batch_size: int
     processes: int = 1
+    repeats: int = 1
 
     def __post_init__(self) -> None:
         self._signals: TeacherSignals | None = None
@@ -174,7 +177,7 @@ class StudentTrainer:
                 self.teachers,
                 self.pools,
                 self.store,
-                self.cohorts,
+                [*self.cohorts] * self.repeats,
                 precision=self.engine.precision,
                 device=self.engine.device,
                 progress=self.engine.progress,

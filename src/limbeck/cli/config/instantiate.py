@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -35,6 +36,8 @@ from limbeck.losses import Objective
 from limbeck.models.builders import BUILDERS
 from limbeck.run.folder import RunFolder
 from limbeck.run.renamed_targets import with_moved_targets
+from limbeck.search.settings import SearchSettings
+from limbeck.search.study import SearchStudy
 from limbeck.study.arms import Arm, Teacher
 from limbeck.study.options import RunOptions, Schedule
 from limbeck.study.study import Study
@@ -47,6 +50,7 @@ R = TypeVar("R")
 QUICK_SEEDS = 2
 QUICK_EPOCHS = 2
 QUICK_SAMPLES = 2000
+QUICK_TRIALS = 4
 QUICK_COSTLY_SAMPLES = 64
 """Number of samples of a quick run on text or with models of libraries, where each sample takes
 about a thousand times longer.
@@ -184,7 +188,6 @@ class _Builder:
     ) -> Study:
         settings = self.settings
         fit_losses(settings["objective"], self.data().kind, self.overrides)
-        arms = {name: self._arm(name, arm or {}) for name, arm in settings["arms"].items()}
         seeds = seed_list(settings["seeds"])
         if self.quick:
             seeds = seeds[:QUICK_SEEDS]
@@ -214,14 +217,32 @@ class _Builder:
             config=record or settings,
             facts={**facts, "quick": self.quick},
         )
-        return Study(
-            self.head or self.data(),
-            arms,
-            teacher=teacher,
-            seeds=seeds,
-            schedule=schedule,
-            out=out,
-            options=options,
+        data = self.head or self.data()
+        common: dict[str, Any] = {
+            "teacher": teacher,
+            "seeds": seeds,
+            "schedule": schedule,
+            "out": out,
+            "options": options,
+        }
+        if settings.get("fit") is not None:
+            return self._search_study(data, common)
+        arms = {name: self._arm(name, arm or {}) for name, arm in settings["arms"].items()}
+        return Study(data, arms, **common)
+
+    def _search_study(self, data: Dataset, common: Mapping[str, Any]) -> SearchStudy:
+        """Create a study whose student is searched for."""
+        settings = self.settings
+        search = SearchSettings.of(settings["fit"])
+        if self.quick:
+            search = replace(search, trials=min(search.limit, QUICK_TRIALS))
+        return SearchStudy(
+            data,
+            search,
+            objective=_record(Objective, settings["objective"], "objective"),
+            views=self._views(settings["views"], "views"),
+            transfer=self._transfer({}, "transfer"),
+            **common,
         )
 
     def _splits(self, seeds: int) -> int:

@@ -16,14 +16,16 @@ from limbeck.report.figures.predictions import read_predictions
 from limbeck.report.figures.recall import recall_by_class
 from limbeck.report.figures.reliability import reliability
 from limbeck.report.figures.results_by_arm import results_by_arm
+from limbeck.report.figures.search import results_of_search
 from limbeck.report.figures.svg import ReportFigure
 from limbeck.report.figures.training_curves import read_scalars, training_curves
 from limbeck.report.measure_wording import wording_of
 from limbeck.run.cost import read_cost
 from limbeck.run.folder import RunFolder
+from limbeck.run.search import read_search
 from limbeck.run.summary import Summary
 
-Section: TypeAlias = Literal["sweep", "results", "cost"]
+Section: TypeAlias = Literal["search", "sweep", "results", "cost"]
 
 
 @dataclass(frozen=True)
@@ -64,12 +66,14 @@ class Figures:
     """The figures of a run.
 
     Attributes:
+        search: Figures of the search for a student.
         sweep: Figures of the swept settings.
         results: Figures of the results.
         cost: Figures of the cost.
         gaps: Sentences in place of figures whose file is missing.
     """
 
+    search: list[ReportFigure]
     sweep: list[ReportFigure]
     results: list[ReportFigure]
     cost: list[ReportFigure]
@@ -88,8 +92,10 @@ PREDICTIONS = Source(
     needs_logits=True,
 )
 COST = Source(file=lambda folder: folder.cost, read=read_cost)
+SEARCH = Source(file=lambda folder: folder.search, read=read_search)
 
 FIGURES = (
+    Figure("search", results_of_search, SEARCH),
     Figure("sweep", by_temperature),
     Figure("sweep", by_two_settings),
     Figure("sweep", by_size),
@@ -119,7 +125,12 @@ def draw_figures(folder: RunFolder, summary: Summary) -> Figures:
             contents[source] = printable_record(source.read(folder))
         else:
             gaps[source] = source.gap
-    figures: dict[Section, list[ReportFigure]] = {"sweep": [], "results": [], "cost": []}
+    figures: dict[Section, list[ReportFigure]] = {
+        "search": [],
+        "sweep": [],
+        "results": [],
+        "cost": [],
+    }
     for figure in FIGURES:
         if figure.section == "sweep" and not _every_arm_has_a_result(summary):
             continue

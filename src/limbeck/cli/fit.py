@@ -1,0 +1,112 @@
+"""``limbeck fit``: the best student for a device, searched for under a budget."""
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from limbeck.cli.parsers import add_verb
+from limbeck.cli.run import compose_and_execute
+from limbeck.cli.terminal import note, say, text_table
+
+if TYPE_CHECKING:
+    from limbeck.data import Dataset
+    from limbeck.run.summary import Summary
+
+EPILOG = """\
+budget: at least one of these
+  budget.size=1MB                  largest exported model
+  budget.latency=2ms               longest time for one input on one core
+  budget.memory=80MB               largest peak memory; Python and ONNX Runtime need 60 MB of it
+  budget.errors=100                the smallest student with at most so many validation errors
+  budget.precision=fp32            number format that has to meet the limits: fp32 or int8
+  budget.profile=FILE              latency of another device, of 'run.py bench --out FILE' there,
+  budget.bundle=BUNDLE             and the bundle that was measured, to compare with this machine
+
+duration:
+  trials=64                        students to train in the search
+  hours=0.5                        duration of the search, without that of the final study
+
+what the search may choose:
+  search.students=[mlp,convnet]    kinds: mlp, convnet, bag, text_cnn, encoder, timm/NAME,
+                                   torchvision/NAME (default: those of limbeck that fit the data)
+  search.width=[8,64]              smallest and largest width, search.depth likewise
+  search.temperature=[1,20]        of the soft targets; search.soft_weight and search.lr likewise
+  search.variants=4                students of one architecture in a round, trained together
+  search.architectures=2           architectures in a round
+  search.seed=0                    seed of the proposals
+
+All settings of 'limbeck run' on data, teacher, objective, views, training and the run folder are
+settings of 'limbeck fit', too. The test split is opened once, for the final study.
+
+examples:
+  limbeck fit data=digits budget.size=20kB budget.latency=0.1ms
+  limbeck fit recipe=mnist data.download=true teacher.from=RUN budget.size=100kB hours=0.5
+  limbeck resume RUN                                     continue an interrupted search
+"""
+
+
+def add_parser(verbs: Any) -> None:
+    """Add the parser of ``limbeck fit``."""
+    text = "search for the best student within a size, latency or memory, then run its study"
+    parser = add_verb(verbs, "fit", text, run)
+    parser.epilog = EPILOG
+    parser.add_argument(
+        "overrides",
+        nargs="*",
+        metavar="KEY=VALUE",
+        help="settings, e.g. budget.size=1MB trials=32; see below",
+    )
+    parser.add_argument("--cfg", choices=["job"], help="print all settings and exit")
+    parser.add_argument(
+        "--config-dir", type=Path, metavar="DIR", help="folder with your own recipes"
+    )
+    parser.set_defaults(multirun=False)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Compose the settings, search for a student and run its study."""
+    from limbeck.cli.config.fit_settings import search_study_settings, split_overrides
+
+    rest, search = split_overrides(arguments.overrides)
+    return compose_and_execute(
+        arguments, rest, lambda settings: search_study_settings(settings, search)
+    )
+
+
+def finish_search(summary: "Summary", data: "Dataset", out: Path) -> None:
+    """Print the search and the chosen student, and export it.
+
+    Args:
+        summary: Summary of the final study.
+        data: Dataset of the study.
+        out: Run folder.
+    """
+    from limbeck.cli.export import closing_message
+    from limbeck.search.bundle import export_choice
+
+    say_search(summary, out)
+    result = export_choice(out, data)
+    say(f"\n{closing_message(result.export)}")
+    for warning in result.warnings:
+        note(f"warning: {warning}")
+
+
+def say_search(summary: "Summary", out: Path) -> None:
+    """Print the Pareto front of a search, the choice and its price; nothing without a search."""
+    from limbeck._base.printable import printable_record
+    from limbeck.report.search import front_heading, front_rows, search_sentences
+    from limbeck.run.folder import RunFolder
+    from limbeck.run.search import read_search
+
+    search = printable_record(read_search(RunFolder(out)))
+    if search is None or search.winner is None:
+        return
+    rows = [
+        [cell.replace("\n", " (") + ")" * ("\n" in cell) for cell in row]
+        for row in front_rows(search)
+    ]
+    heading = [title.lower() for title in front_heading(search)]
+    say("\nPareto front of the search, on validation:")
+    say(text_table([heading, *rows], names=2))
+    for sentence in search_sentences(search, summary):
+        say(f"* {sentence}")

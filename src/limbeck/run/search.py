@@ -1,0 +1,151 @@
+"""The search for a student: ``search.json`` as records."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from math import isfinite
+from typing import Any, Literal
+
+from limbeck._base.errors import UntrustedFileError
+from limbeck._base.files import write_json
+from limbeck.run.folder import RunFolder
+from limbeck.run.records import from_json, to_json
+from limbeck.run.summary import MeasureKey
+
+SCHEMA = 1
+TrialState = Literal["waiting", "trained", "failed", "over budget"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """A student that the search has proposed.
+
+    Attributes:
+        number: Number of the proposal, from 0.
+        round: Number of the round in which it was proposed, from 0.
+        settings: Settings: ``student``, ``width``, ``depth``, ``temperature``, ``soft_weight`` and
+            ``lr``, as far as the student has them.
+        architecture: Name of the architecture.
+        params: Number of parameters.
+        macs: Multiply-adds for one input; None if it was not counted.
+        size: Size of the exported model in bytes; a lower bound if it is over the budget.
+        latency: Median time for one input in milliseconds; None if it was not measured.
+        memory: Peak memory in bytes; None if it was not measured.
+        share: Largest share of a limit of the budget, at most 1 within the budget.
+        state: ``waiting`` to be trained, ``trained``, ``failed``, or ``over budget``.
+        value: Result on the validation split; None if it was not trained.
+    """
+
+    number: int
+    round: int
+    settings: Mapping[str, Any]
+    architecture: str = ""
+    params: int
+    macs: float | None = None
+    size: float
+    latency: float | None = None
+    memory: float | None = None
+    share: float
+    state: TrialState
+    value: float | None = None
+
+    @property
+    def name(self) -> str:
+        """Name of the student in the search."""
+        return f"trial{self.number}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Search:
+    """The content of ``search.json``.
+
+    Attributes:
+        schema: Version of the file format.
+        measure: Key of what is counted on the validation split.
+        validation: Number of validation samples.
+        limits: Limits of the budget: ``size`` and ``memory`` in bytes, ``latency`` in milliseconds,
+            and ``errors`` on the validation split.
+        precision: Number format in which size, latency and memory were measured.
+        device: Name of the device of the latency; None if it was not measured.
+        seed: Seed of the students of the search. The final students have others.
+        seconds: Duration of the search in seconds.
+        trials: Proposals in their order.
+        choice: Number of the chosen trial; None as long as the search goes on.
+    """
+
+    schema: int = SCHEMA
+    measure: MeasureKey
+    validation: int
+    limits: Mapping[str, float]
+    precision: str = "fp32"
+    device: str | None = None
+    seed: int
+    seconds: float = 0.0
+    trials: tuple[Trial, ...] = field(default_factory=tuple)
+    choice: int | None = None
+
+    @property
+    def winner(self) -> Trial | None:
+        """The chosen trial; None as long as the search goes on."""
+        return None if self.choice is None else self.trials[self.choice]
+
+    @property
+    def results(self) -> list[Trial]:
+        """The trials with a result on the validation split."""
+        return [trial for trial in self.trials if trial.state == "trained"]
+
+    def front(self) -> list[Trial]:
+        """Return the Pareto front: no other trial is both cheaper and better, cheapest first."""
+        front: list[Trial] = []
+        for trial in sorted(self.results, key=_cost_and_value):
+            if not front or value_of(trial) < value_of(front[-1]):
+                front.append(trial)
+        return front
+
+
+def value_of(trial: Trial) -> float:
+    """Return the result of a trained student on the validation split."""
+    assert trial.value is not None
+    return trial.value
+
+
+def _cost_and_value(trial: Trial) -> tuple[float, float, int]:
+    return trial.share, value_of(trial), trial.number
+
+
+def write_search(folder: RunFolder, search: Search) -> None:
+    """Write ``search.json`` of a run."""
+    write_json(folder.search, to_json(search))
+
+
+def read_search(folder: RunFolder) -> Search | None:
+    """Read ``search.json`` of a run; None for a run without a search.
+
+    Raises:
+        UntrustedFileError: If the file is damaged.
+    """
+    if not folder.search.is_file():
+        return None
+    where = str(folder.search)
+    search = from_json(Search, folder.read_json(folder.search), where=where)
+    if search.schema != SCHEMA:
+        raise UntrustedFileError(f"{where}: schema should be {SCHEMA}, found {search.schema}.")
+    for number, trial in enumerate(search.trials):
+        _check_trial(trial, number, where)
+    if search.choice is not None:
+        is_trial = 0 <= search.choice < len(search.trials)
+        if not is_trial or search.trials[search.choice].state != "trained":
+            raise UntrustedFileError(f"{where}: choice={search.choice} is no trained student.")
+    return search
+
+
+def _check_trial(trial: Trial, number: int, where: str) -> None:
+    place = f"{where}: trials[{number}]"
+    if trial.number != number:
+        raise UntrustedFileError(f"{place}: number should be {number}, found {trial.number}.")
+    if not isinstance(trial.settings.get("student"), str):
+        raise UntrustedFileError(f"{place}: settings.student should be the name of a student.")
+    numbers = [trial.share, trial.size, trial.params, trial.value, trial.latency, trial.memory]
+    if not all(value is None or (isfinite(value) and value >= 0) for value in numbers):
+        raise UntrustedFileError(f"{place} has a number that is negative or not finite.")
+    if (trial.state == "trained") != (trial.value is not None):
+        raise UntrustedFileError(f"{place}: a student has a value if it is trained, and only then.")

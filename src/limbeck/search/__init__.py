@@ -1,0 +1,1 @@
+"""Search for the best student of a device under a budget."""

@@ -1,0 +1,135 @@
+"""What untrained students need on the device: size, latency and memory of the exported model."""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from torch import nn
+
+from limbeck._base.files import write_text
+from limbeck._base.scratch import scratch_folder
+from limbeck.data import Dataset
+from limbeck.data.padding import cut_padding
+from limbeck.deploy.cost import BATCH, CostModel, measure, multiply_adds
+from limbeck.deploy.onnx_export import calibration_inputs, quantize, to_onnx, write_model
+from limbeck.models import count_parameters, model_name
+from limbeck.run.search import Trial
+from limbeck.search.budget import Budget, Needs
+from limbeck.search.device import Device
+from limbeck.study.arms import build
+
+BYTES_OF_WEIGHT = {"fp32": 4, "int8": 1}
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """An architecture with what it needs.
+
+    Attributes:
+        architecture: Name of the architecture.
+        params: Number of parameters.
+        macs: Multiply-adds for one input; None if it was not counted.
+        needs: Size, latency and memory.
+    """
+
+    architecture: str
+    params: int
+    macs: float | None
+    needs: Needs
+
+
+class NeedsMeter:
+    """Measurement of untrained students, each architecture once.
+
+    The size is measured first, and latency and memory only if it is within the budget. A student
+    whose weights alone are over the budget is not exported.
+
+    Args:
+        data: Dataset for which the students are built.
+        budget: Budget of the search.
+        device: Device whose latency counts; None for this machine.
+        trials: Earlier trials, whose architectures are not measured again.
+    """
+
+    def __init__(
+        self,
+        data: Dataset,
+        budget: Budget,
+        device: Device | None = None,
+        trials: Sequence[Trial] = (),
+    ):
+        self.data, self.budget, self.device = data, budget, device
+        self._candidates: dict[str, Candidate] = {}
+        for trial in trials:
+            needs = Needs(trial.size, trial.latency, trial.memory)
+            candidate = Candidate(trial.architecture, trial.params, trial.macs, needs)
+            self._candidates[architecture_key(trial.settings)] = candidate
+
+    def measure(self, settings: dict[str, Any], builder: Callable[..., nn.Module]) -> Candidate:
+        """Measure the student that the settings describe.
+
+        Args:
+            settings: Settings of the architecture.
+            builder: Builder of the student.
+
+        Raises:
+            ConfigError: If it cannot be built or exported.
+            ResourceError: If a measurement fails.
+        """
+        key = architecture_key(settings)
+        if key not in self._candidates:
+            self._candidates[key] = self._measure(build(builder, self.data, 0))
+        return self._candidates[key]
+
+    def _measure(self, model: nn.Module) -> Candidate:
+        params = count_parameters(model)
+        weights = float(params * BYTES_OF_WEIGHT[self.budget.precision])
+        candidate = Candidate(model_name(model), params, None, Needs(size=weights))
+        if not self.budget.fits(candidate.needs):
+            return candidate
+        with scratch_folder() as folder:
+            exported = to_onnx(model.eval(), self.data.train.inputs[:2])
+            if self.budget.precision == "int8":
+                exported = quantize(exported, calibration_inputs(self.data.train.inputs), folder)
+            file = folder / "student.onnx"
+            write_model(exported, file)
+            example = cut_padding(self.data.train.inputs[:BATCH], self.data.padding).contiguous()
+            candidate = replace(
+                candidate,
+                macs=multiply_adds(model, example),
+                needs=Needs(size=float(file.stat().st_size)),
+            )
+            limits = self.budget.limits
+            is_timed = limits.latency is not None or limits.memory is not None
+            if not is_timed or not self.budget.fits(candidate.needs):
+                return candidate
+            labels = {"labels": list(range(self.data.classes))}
+            write_text(folder / "labels.json", json.dumps(labels))
+            row = measure(
+                [
+                    CostModel(
+                        name="student",
+                        architecture=candidate.architecture,
+                        params=params,
+                        folders=[],
+                        onnx={self.budget.precision: [file]},
+                        macs=int(candidate.macs or 0),
+                        errors={},
+                    )
+                ],
+                example.numpy(),
+                lambda *_: None,
+            )[0]
+        factor = 1.0 if self.device is None else self.device.factor
+        needs = candidate.needs._replace(
+            latency=None if limits.latency is None else factor * row.one_core.median,
+            memory=None if limits.memory is None else row.memory,
+        )
+        return replace(candidate, needs=needs)
+
+
+def architecture_key(settings: Any) -> str:
+    """Return the key of an architecture, from the settings of a trial."""
+    parts = {name: settings.get(name) for name in ("student", "width", "depth")}
+    return json.dumps(parts)

@@ -1,0 +1,190 @@
+"""Proposals of students by Optuna: asked for in rounds, told from the results so far.
+
+Every round begins with a study that is told all earlier results, and its sampler has the seed of
+the round. The proposals are thus a function of the results alone, so that a search that was killed
+goes on to the same ones.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import optuna
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+from optuna.storages import JournalStorage
+from optuna.storages.journal import BaseJournalBackend
+from optuna.trial import TrialState
+
+from limbeck.run.search import Trial
+from limbeck.search.space import Parameter, SearchSpace
+
+MAX_REFUSALS = 30
+"""Number of proposals over the budget, one after the other, after which a round ends."""
+
+Evaluate = Callable[[int, dict[str, Any]], Trial]
+"""Function from the number and the settings of a proposal to its trial, with its state."""
+
+
+class MemoryBackend(BaseJournalBackend):
+    """Journal of Optuna in memory.
+
+    Attributes:
+        logs: Entries of the journal.
+    """
+
+    def __init__(self) -> None:
+        self.logs: list[dict[str, Any]] = []
+
+    def read_logs(self, log_number_from: int) -> Iterable[dict[str, Any]]:
+        """Return the entries from a number on."""
+        return self.logs[log_number_from:]
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        """Append entries."""
+        self.logs += json.loads(json.dumps(logs))  # a copy, as if they were written
+
+    def text(self) -> str:
+        """Return the journal as the file that ``optuna.storages.journal`` reads."""
+        lines = [json.dumps(log, separators=(",", ":")) for log in self.logs]
+        return "".join(f"{line}\n" for line in lines)
+
+
+@dataclass(frozen=True)
+class Proposer:
+    """Proposer of students in rounds.
+
+    Attributes:
+        space: Search space.
+        students: Kinds of students.
+        training: Numbers to choose for the training of a student.
+        worst: Result that stands for those of students without one.
+    """
+
+    space: SearchSpace
+    students: Sequence[str]
+    training: Sequence[Parameter]
+    worst: float
+
+    def propose(
+        self, trials: Sequence[Trial], round_number: int, count: int, evaluate: Evaluate
+    ) -> list[Trial]:
+        """Propose the students of a round.
+
+        Args:
+            trials: Trials of all earlier rounds.
+            round_number: Number of the round.
+            count: Maximum number of students to train.
+            evaluate: Function that measures a proposal and says whether it is within the budget.
+
+        Returns:
+            The trials of the round, those over the budget included.
+        """
+        study = self._study(trials, MemoryBackend(), round_number)
+        proposals: list[Trial] = []
+        waiting = refusals = 0
+        while waiting < count and refusals < MAX_REFUSALS:
+            number = len(trials) + len(proposals)
+            proposal, settings = self._ask(study)
+            trial = evaluate(number, settings)
+            proposals.append(trial)
+            if trial.state == "over budget":
+                refusals += 1
+                self._tell(study, proposal, trial)
+                continue
+            waiting, refusals = waiting + 1, 0
+            architecture = {name: proposal.params[name] for name in self._names(settings)}
+            for _ in range(min(self.space.variants - 1, count - waiting)):
+                study.enqueue_trial(architecture)
+                _, settings = self._ask(study)
+                proposals.append(evaluate(len(trials) + len(proposals), settings))
+                waiting += 1
+        return proposals
+
+    def journal(self, trials: Sequence[Trial]) -> str:
+        """Return the journal of a study with all results, for the tools of Optuna."""
+        backend = MemoryBackend()
+        self._study(trials, backend, 0)
+        return backend.text()
+
+    def _study(
+        self, trials: Sequence[Trial], backend: MemoryBackend, round_number: int
+    ) -> optuna.Study:
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        # integers below 2^32, of which no two rounds of a search share one
+        seed = (self.space.seed * 100_003 + round_number) % (1 << 32)
+        study = optuna.create_study(
+            storage=JournalStorage(backend),
+            study_name="limbeck",
+            directions=["minimize", "minimize"],
+            sampler=optuna.samplers.TPESampler(seed=seed),
+        )
+        study.set_user_attr("objectives", ["share of the budget", "validation"])
+        study.add_trials([self._frozen(trial) for trial in trials])
+        return study
+
+    def _ask(self, study: optuna.Study) -> tuple[optuna.Trial, dict[str, Any]]:
+        """Return the next proposal and its settings."""
+        proposal = study.ask()
+        student = proposal.suggest_categorical("student", list(self.students))
+        settings: dict[str, Any] = {"student": student}
+        for parameter in self.space.parameters_of_student(student):
+            settings[parameter.name] = _suggest(proposal, f"{student}.{parameter.name}", parameter)
+        for parameter in self.training:
+            settings[parameter.name] = _suggest(proposal, parameter.name, parameter)
+        return proposal, settings
+
+    def _tell(self, study: optuna.Study, proposal: optuna.Trial, trial: Trial) -> None:
+        proposal.set_constraint("budget", trial.share - 1)
+        study.tell(proposal, [trial.share, self.worst])
+
+    def _names(self, settings: dict[str, Any]) -> list[str]:
+        """Names of the parameters of an architecture."""
+        student = settings["student"]
+        parameters = self.space.parameters_of_student(student)
+        return ["student", *(f"{student}.{parameter.name}" for parameter in parameters)]
+
+    def _frozen(self, trial: Trial) -> optuna.trial.FrozenTrial:
+        """Return a trial of an earlier round as Optuna sees it."""
+        student = trial.settings["student"]
+        params: dict[str, Any] = {"student": student}
+        distributions: dict[str, BaseDistribution] = {
+            "student": CategoricalDistribution(list(self.students))
+        }
+        for parameter in self.space.parameters_of_student(student):
+            name = f"{student}.{parameter.name}"
+            params[name] = trial.settings[parameter.name]
+            distributions[name] = _distribution(parameter)
+        for parameter in self.training:
+            params[parameter.name] = trial.settings[parameter.name]
+            distributions[parameter.name] = _distribution(parameter)
+        value = self.worst if trial.value is None else trial.value
+        # without limits of the device, a share is a size, and nothing is over the budget
+        excess = trial.share - 1 if trial.state == "over budget" else 0.0
+        return optuna.trial.create_trial(
+            state=TrialState.COMPLETE,
+            values=[trial.share, value],
+            params=params,
+            distributions=distributions,
+            constraints={"budget": excess},
+            user_attrs={"architecture": trial.architecture, "state": trial.state},
+        )
+
+
+def _suggest(proposal: optuna.Trial, name: str, parameter: Parameter) -> float:
+    if parameter.is_whole:
+        low, high = int(parameter.low), int(parameter.high)
+        return proposal.suggest_int(name, low, high, log=parameter.is_log)
+    return proposal.suggest_float(name, parameter.low, parameter.high, log=parameter.is_log)
+
+
+def _distribution(parameter: Parameter) -> BaseDistribution:
+    if parameter.is_whole:
+        low, high = int(parameter.low), int(parameter.high)
+        return IntDistribution(low, high, log=parameter.is_log)
+    return FloatDistribution(parameter.low, parameter.high, log=parameter.is_log)

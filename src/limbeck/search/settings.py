@@ -1,0 +1,104 @@
+"""Settings of a search: what limits it, and what it may choose."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from limbeck._base.errors import ConfigError
+from limbeck.data import Dataset
+from limbeck.search.budget import Budget
+from limbeck.search.space import SearchSpace
+
+DEFAULT_TRIALS = 64
+MAX_TRIALS = 10_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchSettings:
+    """Settings of a search.
+
+    Attributes:
+        budget: Limits of the student on its device.
+        space: What the search may choose.
+        trials: Number of students to train in the search; those over the budget do not count. None
+            for 64, or for as many as ``hours`` allow.
+        hours: Duration of the search in hours, without that of the final study. No round starts
+            that would last longer. None for no such limit.
+
+    Raises:
+        ConfigError: If a number is out of range.
+    """
+
+    budget: Budget
+    space: SearchSpace = field(default_factory=SearchSpace)
+    trials: int | None = None
+    hours: float | None = None
+
+    def __post_init__(self) -> None:
+        is_count = isinstance(self.trials, int) and not isinstance(self.trials, bool)
+        if self.trials is not None and not (is_count and 1 <= self.trials <= MAX_TRIALS):
+            raise ConfigError(
+                f"trials={self.trials} should be a number of students to train in the search, from "
+                f"1 to {MAX_TRIALS:,}, as in trials={DEFAULT_TRIALS}."
+            )
+        is_number = isinstance(self.hours, int | float) and not isinstance(self.hours, bool)
+        is_duration = is_number and math.isfinite(self.hours or 0) and (self.hours or 0) > 0
+        if self.hours is not None and not is_duration:
+            raise ConfigError(f"hours={self.hours} should be a number above 0, as in hours=0.5.")
+
+    @classmethod
+    def of(cls, settings: Mapping[str, Any]) -> "SearchSettings":
+        """Create settings from the groups ``budget`` and ``search``, ``trials`` and ``hours``."""
+        return cls(
+            budget=Budget.of(settings.get("budget") or {}),
+            space=SearchSpace.of(settings.get("search")),
+            trials=settings.get("trials"),
+            hours=settings.get("hours"),
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the settings as plain values."""
+        space = {
+            name: list(value) if isinstance(value, tuple) else value
+            for name, value in asdict(self.space).items()
+        }
+        budget = asdict(self.budget)
+        for name in ("profile", "bundle"):
+            budget[name] = None if budget[name] is None else str(budget[name])
+        return {"budget": budget, "search": space, "trials": self.trials, "hours": self.hours}
+
+    @property
+    def limit(self) -> int:
+        """Largest number of students to train."""
+        if self.trials is not None:
+            return self.trials
+        return DEFAULT_TRIALS if self.hours is None else MAX_TRIALS
+
+    def is_over(self, trials: int, seconds: float, seconds_of_round: float) -> bool:
+        """Whether no further round should start.
+
+        Args:
+            trials: Number of students that were trained.
+            seconds: Duration of the search so far.
+            seconds_of_round: Duration of the last round.
+        """
+        if trials >= self.limit:
+            return True
+        if self.hours is None or trials == 0:
+            return False
+        return seconds + seconds_of_round > 3600 * self.hours
+
+    def check(self, data: Dataset) -> None:
+        """Check that the settings fit a dataset.
+
+        Raises:
+            ConfigError: If a student does not fit, or every student meets the goal of errors.
+        """
+        self.space.kinds(data)
+        errors = self.budget.errors
+        if errors is not None and data.kind.has_classes and errors >= len(data.val):
+            raise ConfigError(
+                f"budget.errors={errors:g} would allow errors on all {len(data.val):,} samples of "
+                "the validation split, on which they are counted. Set a smaller number."
+            )
