@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from limbeck import data, deploy, evaluation, losses, models
     from limbeck.evaluation.evaluate import evaluate
     from limbeck.losses import Objective
+    from limbeck.search.fit import fit
     from limbeck.store.settings import StoreSettings
     from limbeck.study.arms import Arm, Teacher
     from limbeck.study.options import RunOptions, Schedule
@@ -38,6 +39,7 @@ __all__ = [
     "distill",
     "evaluate",
     "evaluation",
+    "fit",
     "losses",
     "models",
     "train",
@@ -56,6 +58,7 @@ _HOMES = {
     "Teacher": "limbeck.study.arms",
     "distill": "limbeck.training.fit",
     "evaluate": "limbeck.evaluation.evaluate",
+    "fit": "limbeck.search.fit",
     "train": "limbeck.training.fit",
 }
 _PACKAGES = ("data", "deploy", "evaluation", "losses", "models")

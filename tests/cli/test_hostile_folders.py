@@ -27,6 +27,7 @@ VERBS_OF_OTHERS = {
     "run",
     "train",
     "distill",
+    "fit",
     "check",
     "predict",
     "verify",

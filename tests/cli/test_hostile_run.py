@@ -16,7 +16,7 @@ from limbeck.cli.main import parsers
 
 TOUCH = "pathlib.Path.touch"
 WITHOUT_RUN = {"check", "predict", "verify", "bench", "recipes", "store", "plan"}
-NEW = {"run", "train"}
+NEW = {"run", "train", "fit"}
 FINISHED = {
     "export": (),
     "cost": (),

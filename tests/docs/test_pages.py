@@ -91,7 +91,7 @@ class Reader:
         arguments = [SMALLER.get(word, word) for word in arguments]
         if arguments[0] == "store" and len(arguments) > 2 and "--all" not in arguments:
             arguments[2] = self.key_of_store()
-        if arguments[0] in ("run", "train", "distill") and "--cfg" not in arguments:
+        if arguments[0] in ("run", "train", "distill", "fit") and "--cfg" not in arguments:
             arguments += ["quick=true", "logger=csv"]
             if "recipe=cifar10" in line and "teacher." not in line:
                 arguments.append("teacher.model.name=resnet18")

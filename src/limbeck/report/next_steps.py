@@ -60,8 +60,7 @@ def _uses(folder: RunFolder, summary: Summary) -> list[Step]:
     steps = [Step(f"Load {arm.name} in Python:", code)]
     if summary.measure == "bits_per_byte":
         return steps
-    export = shlex.join(["limbeck", "export", run, f"arm={arm.name}"])
-    steps.append(Step(f"Export {arm.name} to ONNX, for other programs and devices:", export))
+    steps.append(_export(folder, run, arm.name))
     if folder.examples.is_file():
         demo = shlex.join(["limbeck", "demo", run])
         models = (
@@ -72,6 +71,16 @@ def _uses(folder: RunFolder, summary: Summary) -> list[Step]:
         cost = shlex.join(["limbeck", "cost", run])
         steps.append(Step("Measure size, memory and speed on this machine:", cost))
     return steps
+
+
+def _export(folder: RunFolder, run: str, arm: str) -> Step:
+    """The export of a student; of a search, whose student is exported already, its check."""
+    bundle = folder.path / "bundle"
+    if folder.search.is_file() and bundle.is_dir():
+        verify = shlex.join(["limbeck", "verify", _path(bundle)])
+        return Step("Check the exported student, here or with its run.py on the device:", verify)
+    export = shlex.join(["limbeck", "export", run, f"arm={arm}"])
+    return Step(f"Export {arm} to ONNX, for other programs and devices:", export)
 
 
 def _path(path: Path) -> str:
@@ -162,6 +171,7 @@ def _can_sweep(summary: Summary, manifest: Manifest) -> bool:
         and has_temperature
         and bool(manifest.facts.get("command"))
         and not _is_sweep(manifest)
+        and manifest.facts.get("verb") != "fit"  # which has searched for a temperature
     )
 
 
@@ -178,7 +188,7 @@ def _command(
 ) -> str:
     """The command of the run with other settings, into a new folder; empty if it is unknown."""
     facts = manifest.facts
-    if facts.get("verb") not in ("run", "distill") or manifest.overrides is None:
+    if facts.get("verb") not in ("run", "distill", "fit") or manifest.overrides is None:
         return ""
     words = ["limbeck", str(facts["verb"])]
     if sweep or _is_sweep(manifest):

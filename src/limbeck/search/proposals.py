@@ -5,6 +5,7 @@ the round. The proposals are thus a function of the results alone, so that a sea
 goes on to the same ones.
 """
 
+import copy
 import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -47,7 +48,7 @@ class MemoryBackend(BaseJournalBackend):
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
         """Append entries."""
-        self.logs += json.loads(json.dumps(logs))  # a copy, as if they were written
+        self.logs += copy.deepcopy(logs)
 
     def text(self) -> str:
         """Return the journal as the file that ``optuna.storages.journal`` reads."""

@@ -20,7 +20,7 @@ class SearchSettings:
 
     Attributes:
         budget: Limits of the student on its device.
-        space: What the search may choose.
+        space: Search space of the students and their training.
         trials: Number of students to train in the search; those over the budget do not count. None
             for 64, or for as many as ``hours`` allow.
         hours: Duration of the search in hours, without that of the final study. No round starts

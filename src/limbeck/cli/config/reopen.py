@@ -21,7 +21,9 @@ from limbeck.cli.config.saved_settings import add_new_settings, read_saved_setti
 from limbeck.cli.config.trust import Trust
 from limbeck.data import Dataset
 from limbeck.run.folder import RunFolder
+from limbeck.run.search import read_search
 from limbeck.run.summary import read_summary
+from limbeck.search.space import student_builder
 from limbeck.study.arms import build
 
 NO_TRUST = Trust()
@@ -127,7 +129,11 @@ def _finished_run(run: RunFolder, trust: Trust) -> Iterator[FinishedRun]:
         data, students = build_models(settings, with_students=trust.is_given)
         teacher = settings["teacher"]
 
+        search = read_search(run)
+
         def build_student(arm: str) -> nn.Module:
+            if search is not None and search.winner is not None:
+                return build(student_builder(search.winner.settings, data.shape), data, 0)
             trust.require(run.path, f"a class of its own for the student of {arm}")
             return build(students[arm], data, 0)
 

@@ -1,7 +1,7 @@
 """The figures of a page: one entry for each, in the order of the page."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -66,18 +66,18 @@ class Figures:
     """The figures of a run.
 
     Attributes:
-        search: Figures of the search for a student.
         sweep: Figures of the swept settings.
         results: Figures of the results.
         cost: Figures of the cost.
         gaps: Sentences in place of figures whose file is missing.
+        search: Figures of the search for a student.
     """
 
-    search: list[ReportFigure]
     sweep: list[ReportFigure]
     results: list[ReportFigure]
     cost: list[ReportFigure]
     gaps: list[str]
+    search: list[ReportFigure] = field(default_factory=list)
 
 
 METRICS = Source(

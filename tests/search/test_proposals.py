@@ -1,0 +1,131 @@
+"""Proposals: a function of the results, in groups of one architecture."""
+
+import json
+from dataclasses import replace
+from itertools import groupby
+
+import optuna
+import pytest
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+
+from limbeck.run.search import Trial
+from limbeck.search.proposals import MAX_REFUSALS, Proposer
+from limbeck.search.space import SearchSpace
+
+
+@pytest.fixture
+def proposer():
+    space = SearchSpace(students=["mlp", "convnet"], variants=3)
+    training = space.parameters_of_training(0.01, has_temperature=True)
+    return Proposer(space, ["mlp", "convnet"], training, worst=200.0)
+
+
+def measure(limit, round_number=0):
+    """Function that puts students of more than some width over the budget."""
+
+    def evaluate(number, settings):
+        share = settings["width"] / limit
+        return Trial(
+            number=number,
+            round=round_number,
+            settings=settings,
+            params=1,
+            size=1.0,
+            share=share,
+            state="waiting" if share <= 1 else "over budget",
+        )
+
+    return evaluate
+
+
+def trained(trials):
+    """The trials with results that favour a temperature of 4."""
+    results = []
+    for trial in trials:
+        if trial.state == "waiting":
+            value = 10 + abs(trial.settings["temperature"] - 4)
+            trial = replace(trial, state="trained", value=value)
+        results.append(trial)
+    return results
+
+
+def search(proposer, rounds, limit=64):
+    trials = []
+    for number in range(rounds):
+        trials += trained(proposer.propose(trials, number, 6, measure(limit, number)))
+    return trials
+
+
+def architecture(trial):
+    return [trial.settings.get(name) for name in ("student", "width", "depth")]
+
+
+def test_students_of_one_architecture_follow_each_other(proposer):
+    proposals = proposer.propose([], 0, 6, measure(1e9))
+    groups = [list(group) for _, group in groupby(proposals, architecture)]
+    assert [len(group) for group in groups] == [3, 3]
+    for group in groups:
+        assert len({trial.settings["temperature"] for trial in group}) == 3
+        assert len({trial.settings["lr"] for trial in group}) == 3
+
+
+def test_a_round_has_no_more_students_than_remain(proposer):
+    assert len(proposer.propose([], 0, 4, measure(1e9))) == 4
+
+
+def test_students_over_the_budget_take_no_place_and_have_no_variants(proposer):
+    proposals = proposer.propose([], 0, 6, measure(7))
+    over = [trial for trial in proposals if trial.state == "over budget"]
+    assert over
+    assert len(proposals) - len(over) == 6
+    assert [trial.number for trial in proposals] == list(range(len(proposals)))
+
+
+def test_a_round_ends_if_nothing_is_within_the_budget(proposer):
+    proposals = proposer.propose([], 0, 6, measure(1))
+    assert len(proposals) == MAX_REFUSALS
+    assert {trial.state for trial in proposals} == {"over budget"}
+
+
+def test_proposals_are_a_function_of_the_results(proposer):
+    """Also those of a search that is read from its file: no state is kept between rounds."""
+    whole = search(proposer, rounds=5)
+    assert search(proposer, rounds=5) == whole
+    first = [trial for trial in whole if trial.round < 3]
+    text = json.dumps([vars(trial) for trial in first])
+    read = [Trial(**content) for content in json.loads(text)]
+    again = trained(proposer.propose(read, 3, 6, measure(64, 3)))
+    assert again == [trial for trial in whole if trial.round == 3]
+
+
+def test_another_seed_proposes_others(proposer):
+    other = replace(proposer, space=replace(proposer.space, seed=1))
+    assert search(other, 1) != search(proposer, 1)
+
+
+def test_the_sampler_learns_from_results_and_refusals(proposer):
+    trials = search(proposer, rounds=20, limit=24)
+    late = [trial for trial in trials if trial.round >= 12]
+    early = [trial for trial in trials if trial.round < 4]
+
+    def distance(part):
+        values = [trial.value - 10 for trial in part if trial.value is not None]
+        return sum(values) / len(values)
+
+    assert distance(late) < distance(early) / 2
+
+
+def test_optuna_reads_the_journal(proposer, tmp_path):
+    trials = search(proposer, rounds=2, limit=24)
+    file = tmp_path / "search.log"
+    file.write_text(proposer.journal(trials), encoding="utf-8")
+    storage = JournalStorage(JournalFileBackend(str(file)))
+    study = optuna.load_study(study_name="limbeck", storage=storage)
+    assert len(study.trials) == len(trials)
+    for entry, trial in zip(study.trials, trials, strict=True):
+        assert entry.params["temperature"] == trial.settings["temperature"]
+        assert (entry.constraints["budget"] > 0) == (trial.state == "over budget")
+    front = study.best_trials
+    assert front
+    assert all(trial.constraints["budget"] <= 0 for trial in front)

@@ -1,0 +1,291 @@
+"""A study whose student is searched for: on validation alone, and resumable."""
+
+import json
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+
+import limbeck.search.rounds as rounds_module
+import limbeck.search.study as study_module
+from limbeck import Objective, Optimizer, RunOptions, Schedule, Teacher
+from limbeck._base.errors import ConfigError, ResourceError, TeacherError
+from limbeck.data import Dataset
+from limbeck.models import MLP
+from limbeck.run.folder import RunFolder
+from limbeck.run.search import read_search
+from limbeck.run.summary import read_summary
+from limbeck.search import needs
+from limbeck.search.settings import SearchSettings
+from limbeck.search.study import SearchStudy
+
+SMALL = {"students": ["mlp"], "width": [4, 32], "variants": 2, "architectures": 2}
+
+
+class Exported:
+    """Stands for an exported model: four bytes for each parameter, and 100 of its own."""
+
+    def __init__(self, model):
+        self.size = 100 + 4 * sum(p.numel() for p in model.parameters())
+
+    def SerializeToString(self, deterministic=True):
+        return bytes(self.size)
+
+
+@pytest.fixture(autouse=True)
+def quick_export(monkeypatch):
+    """Export and report take seconds; the tests of the command line have the real ones."""
+    monkeypatch.setattr(needs, "to_onnx", lambda model, example: Exported(model))
+    monkeypatch.setattr("limbeck.study.study.write_report", lambda *_: None)
+
+
+def blobs(test_labels=None):
+    random = np.random.default_rng(0)
+    centres = 1.2 * random.normal(size=(4, 6))
+    y = random.integers(0, 4, 260)
+    x = (centres[y] + random.normal(size=(260, 6))).astype(np.float32)
+    test = y[180:] if test_labels is None else test_labels
+    return Dataset.from_arrays(x[:180], y[:180], x[180:], test, name="blobs", val=60)
+
+
+def make_study(out, *, data=None, trials=8, budget=None, space=None, resume=False, **changes):
+    settings = SearchSettings.of(
+        {
+            "budget": budget or {"size": "1kB"},
+            "search": {**SMALL, **(space or {})},
+            "trials": trials,
+        }
+    )
+    common = {
+        "teacher": Teacher(model=partial(MLP, hidden=[32]), epochs=5, optimizer=Optimizer(lr=0.02)),
+        "objective": Objective(),
+        "seeds": 2,
+        "schedule": Schedule(epochs=2, batch_size=32, optimizer=Optimizer(lr=0.02)),
+        "options": RunOptions(progress=False, resume=resume),
+    }
+    return SearchStudy(data or blobs(), settings, out=out, **{**common, **changes})
+
+
+def trials_of(out):
+    return read_search(RunFolder(out)).trials
+
+
+def test_the_final_study_has_fresh_seeds_and_a_control_of_the_same_architecture(tmp_path):
+    summary = make_study(tmp_path / "run").run()
+    search = read_search(RunFolder(tmp_path / "run"))
+    winner = search.winner
+    control, distilled = summary.arms
+    assert (control.name, distilled.name) == ("control", "distilled")
+    assert control.student == distilled.student == winner.architecture
+    assert search.seed not in [seed.seed for seed in distilled.seeds]
+    assert distilled.objective["temperature"] == winner.settings["temperature"]
+    assert distilled.objective["soft_weight"] == winner.settings["soft_weight"]
+    assert distilled.optimizer["lr"] == control.optimizer["lr"] == winner.settings["lr"]
+    assert control.objective["soft_weight"] == 0
+    assert summary.main_comparison.arm == "distilled"
+    assert summary.main_comparison.control == "control"
+
+
+def test_no_student_over_the_budget_is_trained_or_chosen(tmp_path):
+    make_study(tmp_path / "run").run()
+    trials = trials_of(tmp_path / "run")
+    over = [trial for trial in trials if trial.state == "over budget"]
+    results = [trial for trial in trials if trial.state == "trained"]
+    assert over
+    assert all(trial.size > 1000 and trial.value is None for trial in over)
+    assert len(results) == 8
+    assert all(trial.size <= 1000 for trial in results)
+
+
+def test_the_search_does_not_see_the_test_split(tmp_path, monkeypatch):
+    """Another test split changes nothing, and it is opened only after the choice is written."""
+    states = []
+    open_test = Dataset.open_test
+
+    def watch(data):
+        states.append(read_search(RunFolder(tmp_path / "run")).choice)
+        return open_test(data)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Dataset, "open_test", watch)
+        make_study(tmp_path / "run").run()
+    assert states
+    assert None not in states
+    poison = np.zeros(80, dtype=int)
+    make_study(tmp_path / "other", data=blobs(poison)).run()
+    assert trials_of(tmp_path / "other") == trials_of(tmp_path / "run")
+    results = [read_summary(RunFolder(tmp_path / name)).arms[1] for name in ("run", "other")]
+    assert results[0].mean.errors != results[1].mean.errors
+
+
+def test_students_of_the_search_are_trained_on_data_without_a_test_split(tmp_path, monkeypatch):
+    sizes = []
+    train_round = rounds_module.TrialTrainer.train_round
+
+    def watch(self, cohorts):
+        sizes.append(len(self.data.open_test()))
+        train_round(self, cohorts)
+
+    monkeypatch.setattr(rounds_module.TrialTrainer, "train_round", watch)
+    make_study(tmp_path / "run").run()
+    assert set(sizes) == {0}
+
+
+@pytest.mark.parametrize(
+    "writes", [pytest.param(n, marks=[] if n in (2, 4) else pytest.mark.slow) for n in range(1, 8)]
+)
+def test_a_search_that_was_killed_goes_on_to_the_same_results(tmp_path, monkeypatch, writes):
+    """Killed after each of its writes: of proposals, of results of a cohort, of the choice."""
+    make_study(tmp_path / "whole").run()
+    write = rounds_module.write_search
+    count = 0
+
+    def fail(folder, search):
+        nonlocal count
+        write(folder, search)
+        count += 1
+        if count == writes:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(rounds_module, "write_search", fail)
+        patch.setattr(study_module, "write_search", fail)
+        study = make_study(tmp_path / "killed")
+        with pytest.raises(KeyboardInterrupt):
+            study.run()
+    make_study(tmp_path / "killed", resume=True).run()
+    assert trials_of(tmp_path / "killed") == trials_of(tmp_path / "whole")
+    summaries = [read_summary(RunFolder(tmp_path / name)) for name in ("whole", "killed")]
+    assert [arm.mean for arm in summaries[0].arms] == [arm.mean for arm in summaries[1].arms]
+
+
+def test_a_search_goes_on_with_its_own_settings_only(tmp_path):
+    make_study(tmp_path / "run").run()
+    manifest = tmp_path / "run" / "manifest.json"
+    content = json.loads(manifest.read_text(encoding="utf-8"))
+    manifest.write_text(json.dumps({**content, "state": "interrupted"}), encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"fit.budget.size: '1kB' in the run, '2kB' now"):
+        make_study(tmp_path / "run", resume=True, budget={"size": "2kB"}).run()
+
+
+def test_variants_of_an_architecture_are_one_cohort(tmp_path, monkeypatch):
+    cohorts = []
+    train_round = rounds_module.TrialTrainer.train_round
+
+    def watch(self, plans):
+        cohorts.append([[arm.name for arm in plan.arms] for plan in plans])
+        train_round(self, plans)
+
+    monkeypatch.setattr(rounds_module.TrialTrainer, "train_round", watch)
+    make_study(tmp_path / "run", budget={"size": "1MB"}).run()
+    assert cohorts[0] == [["trial0", "trial1"], ["trial2", "trial3"]]
+    assert not (tmp_path / "run" / "checkpoints").exists()
+    names = [folder.name for folder in (tmp_path / "run" / "logs").iterdir()]
+    assert not any(name.startswith("round") for name in names)
+
+
+def test_the_smallest_student_that_meets_the_goal_is_chosen(tmp_path):
+    make_study(tmp_path / "run", budget={"errors": 30}).run()
+    search = read_search(RunFolder(tmp_path / "run"))
+    sufficient = [trial for trial in search.results if trial.value <= 30]
+    assert sufficient
+    assert search.winner.size == min(trial.size for trial in sufficient)
+
+
+def test_a_student_that_diverges_is_a_failed_trial(tmp_path):
+    make_study(tmp_path / "run", space={"lr": [0.02, 1e3]}, trials=12).run()
+    states = [trial.state for trial in trials_of(tmp_path / "run")]
+    assert "trained" in states
+    assert set(states) <= {"trained", "failed", "over budget"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        ({"teacher": None}, TeacherError, "needs a teacher"),
+        ({"budget": {"size": "100B"}}, ConfigError, "The nearest one, 6-4-4, needs 192 B, 1.92"),
+        ({"budget": {"errors": 60}}, ConfigError, "errors on all 60 samples"),
+        ({"space": {"students": ["bag"]}}, ConfigError, "bag does not take the inputs of blobs"),
+        ({"space": {"students": ["convnet"]}}, ConfigError, "convnet does not take"),
+        ({"space": {"students": ["timm/x"]}}, ConfigError, "timm/x does not take"),
+    ],
+)
+def test_a_mistake_is_one_message_before_anything_is_trained(tmp_path, changes, error, message):
+    with pytest.raises(error) as reason:
+        make_study(tmp_path / "run", **changes).run()
+    assert message in str(reason.value)
+    assert not (tmp_path / "run").exists()
+
+
+def test_sampled_answers_have_one_temperature(tmp_path):
+    options = RunOptions(progress=False, store={"kind": "sampled"})
+    with pytest.raises(ConfigError, match=r"Set search.temperature=4"):
+        make_study(tmp_path / "run", options=options).run()
+
+
+def test_missing_libraries_are_one_message(tmp_path, monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "optuna", None)
+    with pytest.raises(ResourceError, match="needs Optuna, which is not installed"):
+        make_study(tmp_path / "run").run()
+
+
+def test_a_measurement_is_made_once_for_an_architecture(monkeypatch):
+    count = 0
+
+    def export(model, example):
+        nonlocal count
+        count += 1
+        return Exported(model)
+
+    monkeypatch.setattr(needs, "to_onnx", export)
+    data = blobs()
+    budget = SearchSettings.of({"budget": {"size": "1MB"}}).budget
+    meter = needs.NeedsMeter(data, budget)
+    settings = {"student": "mlp", "width": 8, "depth": 1, "lr": 0.1}
+    first = meter.measure(settings, partial(MLP, hidden=[8]))
+    assert meter.measure({**settings, "lr": 0.2}, partial(MLP, hidden=[8])) == first
+    assert count == 1
+    assert first.needs.size == 100 + 4 * first.params
+    assert first.params == sum(p.numel() for p in MLP((6,), 4, hidden=[8]).parameters())
+
+
+def test_a_student_whose_weights_are_over_the_budget_is_not_exported(monkeypatch):
+    monkeypatch.setattr(needs, "to_onnx", None)
+    budget = SearchSettings.of({"budget": {"size": "100B"}}).budget
+    candidate = needs.NeedsMeter(blobs(), budget).measure(
+        {"student": "mlp", "width": 8}, partial(MLP, hidden=[8])
+    )
+    assert candidate.needs.size == 4 * candidate.params
+    assert not budget.fits(candidate.needs)
+
+
+def test_a_regression_is_searched_by_its_squared_error(tmp_path):
+    torch.manual_seed(0)
+    x = torch.randn(200, 5)
+    y = x[:, :2] @ torch.randn(2, 1)
+    data = Dataset.from_arrays(x[:140], y[:140], x[140:], y[140:], task="regression", val=40)
+    summary = make_study(tmp_path / "run", data=data, trials=4).run()
+    search = read_search(RunFolder(tmp_path / "run"))
+    assert search.measure == "squared_error"
+    assert "temperature" not in search.winner.settings
+    assert summary.main_comparison is not None
+
+
+def test_seeds_of_several_splits_are_those_of_the_final_study(tmp_path):
+    options = RunOptions(progress=False, splits=2)
+    summary = make_study(tmp_path / "run", options=options, trials=4).run()
+    assert summary.splits == 2
+
+
+def test_the_first_seed_that_the_study_does_not_have_is_that_of_the_search(tmp_path):
+    study = make_study(tmp_path / "run", seeds=[0, 2], trials=2)
+    study.run()
+    assert read_search(RunFolder(tmp_path / "run")).seed == 1
+
+
+def test_settings_of_a_study_in_python_are_written(tmp_path):
+    study = make_study(tmp_path / "run")
+    assert study.options.config["fit"]["budget"]["size"] == "1kB"
+    assert replace(study.search, trials=3).limit == 3
