@@ -111,7 +111,7 @@ def test_the_page_has_the_search_and_the_next_steps_use_the_bundle(fit_run):
     assert 'data-figure="search"' in page
     assert "Price of choosing" in page
     assert "limbeck verify" in page
-    assert "limbeck export" not in page
+    assert "arm=distilled" not in page
 
 
 @pytest.mark.slow

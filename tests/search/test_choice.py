@@ -106,6 +106,8 @@ def test_a_damaged_file_is_one_message(tmp_path, change, message):
         ({"share": -1}, "negative or not finite"),
         ({"value": None}, "has a value if it is trained"),
         ({"settings": {}}, "settings.student"),
+        ({"settings": {"student": "mlp", "width": "8"}}, "settings.width should be a number"),
+        ({"settings": {"student": "mlp", "lr": [1]}}, "settings.lr should be a number"),
         ({"state": "asleep"}, "state"),
     ],
 )

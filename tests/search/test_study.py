@@ -11,7 +11,7 @@ import torch
 import limbeck.search.rounds as rounds_module
 import limbeck.search.study as study_module
 from limbeck import Objective, Optimizer, RunOptions, Schedule, Teacher
-from limbeck._base.errors import ConfigError, ResourceError, TeacherError
+from limbeck._base.errors import ConfigError, ResourceError, TeacherError, UntrustedFileError
 from limbeck.data import Dataset
 from limbeck.models import MLP
 from limbeck.run.folder import RunFolder
@@ -168,6 +168,26 @@ def test_a_search_goes_on_with_its_own_settings_only(tmp_path):
     manifest.write_text(json.dumps({**content, "state": "interrupted"}), encoding="utf-8")
     with pytest.raises(ConfigError, match=r"fit.budget.size: '1kB' in the run, '2kB' now"):
         make_study(tmp_path / "run", resume=True, budget={"size": "2kB"}).run()
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"student": "mlp", "width": 500}, "is damaged, or of another search"),
+        ({"student": "mlp"}, "is damaged, or of another search"),
+        ({"student": "spaceship", "width": 8}, "is damaged, or of another search"),
+    ],
+)
+def test_trials_that_the_search_cannot_have_made_are_one_message(tmp_path, settings, message):
+    make_study(tmp_path / "run", trials=2).run()
+    file = tmp_path / "run" / "search.json"
+    content = json.loads(file.read_text(encoding="utf-8"))
+    content["trials"][0]["settings"] |= settings
+    if "width" not in settings:
+        del content["trials"][0]["settings"]["width"]
+    file.write_text(json.dumps({**content, "choice": None}), encoding="utf-8")
+    with pytest.raises(UntrustedFileError, match=message):
+        make_study(tmp_path / "run", trials=2, resume=True).run()
 
 
 def test_variants_of_an_architecture_are_one_cohort(tmp_path, monkeypatch):

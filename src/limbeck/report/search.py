@@ -87,7 +87,7 @@ def describe_round(search: Search, limit: int) -> str:
     refused = sum(trial.state == "over budget" for trial in search.trials)
     text = f"search: {total:,} of up to {limit:,} students trained"
     if refused:
-        text += f", {refused:,} proposals over the budget"
+        text += f", {plural(refused, 'proposal')} over the budget"
     if not results:
         return text
     best = min(results, key=lambda trial: (value_of(trial), trial.share))
@@ -147,7 +147,8 @@ def _extent(search: Search) -> str:
     if failed:
         text += f", of which {failed:,} diverged"
     if refused:
-        text += f"; {refused:,} proposals were over the budget and not trained"
+        verb = "was" if refused == 1 else "were"
+        text += f"; {plural(refused, 'proposal')} {verb} over the budget and not trained"
     return f"{text}."
 
 

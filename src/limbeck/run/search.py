@@ -144,6 +144,10 @@ def _check_trial(trial: Trial, number: int, where: str) -> None:
         raise UntrustedFileError(f"{place}: number should be {number}, found {trial.number}.")
     if not isinstance(trial.settings.get("student"), str):
         raise UntrustedFileError(f"{place}: settings.student should be the name of a student.")
+    for name, value in trial.settings.items():
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        if name != "student" and not (is_number and isfinite(value)):
+            raise UntrustedFileError(f"{place}: settings.{name} should be a number.")
     numbers = [trial.share, trial.size, trial.params, trial.value, trial.latency, trial.memory]
     if not all(value is None or (isfinite(value) and value >= 0) for value in numbers):
         raise UntrustedFileError(f"{place} has a number that is negative or not finite.")

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from limbeck._base.errors import UntrustedFileError
 from limbeck._base.files import write_text
 from limbeck._base.signals import check_interrupt
 from limbeck.data.resampling import ResampledSplits
@@ -70,6 +71,7 @@ class Rounds:
             repeats=REPEATS,
             on_values=self._add_values,
         )
+        self._check_trials()
         self.meter = study.new_meter(search.trials)
         self._start = time.perf_counter()
 
@@ -86,6 +88,21 @@ class Rounds:
             self._train(waiting[0].round)
             seconds_of_round = self.search.seconds - before
         return self.search
+
+    def _check_trials(self) -> None:
+        """Check that the trials of an earlier process are those of this search space.
+
+        Raises:
+            UntrustedFileError: If they are not.
+        """
+        try:
+            self.proposer.journal(self.search.trials)
+        except (KeyError, ValueError) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise UntrustedFileError(
+                f"{self.study.run_folder.search} is damaged, or of another search: {reason}. "
+                "Repeat the search with overwrite=true."
+            ) from None
 
     def _is_over(self, seconds_of_round: float) -> bool:
         results = [trial for trial in self.search.trials if trial.state != "over budget"]

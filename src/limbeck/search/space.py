@@ -244,11 +244,16 @@ def student_builder(settings: Mapping[str, Any], shape: Sequence[int]) -> Builde
     Args:
         settings: Settings of the trial: ``student``, and ``width`` and ``depth`` if it has them.
         shape: Shape of an input of the data.
+
+    Raises:
+        ConfigError: If there is no such student, or it has no width.
     """
     name = settings["student"]
-    if name not in KINDS:
-        library, _, model = name.partition("/")
+    library, _, model = name.partition("/")
+    if library in LIBRARIES:
         return partial(LIBRARIES[library], name=model)
+    if name not in KINDS or "width" not in settings:
+        raise ConfigError(f"The search has a student that this version does not know: {name!r}.")
     kind = KINDS[name]
     depth = settings.get("depth", kind.depth[0])
     return kind.build(int(settings["width"]), int(depth), shape)
