@@ -1,14 +1,14 @@
-"""Claim: `limbeck fit` reaches the Pareto front that sequential Optuna has at the end of its time in a
-quarter of that time. n = 3.
+"""Claim: `limbeck fit` reaches in a quarter of the time the front that sequential Optuna has at the
+end of it. n = 3.
 
 Both search MLPs of at most 100 kB for MNIST, of one or two hidden layers with 4 to 128 units, with
 temperature, weights and learning rate, by TPE with the same two objectives and the same constraint,
-for the same number of seconds (``--seconds``, ``--short``: a few). Sequential Optuna trains one student
-after the other in a plain loop on tensors in memory, with the teacher's logits computed once;
-limbeck trains four students of an architecture at a time. Both measure the exported student before they
-train it. The teacher is trained before the clock starts. The front is compared by its hypervolume
-of budget share and validation error rate, up to (1, 1). A search that does not reach the front of
-the other counts with its whole time.
+for the same number of seconds (``--seconds``; ``--short``: a few). Sequential Optuna trains one
+student after the other in a plain loop on tensors in memory, with the teacher's logits computed
+once; limbeck trains four students of an architecture at a time. Both measure the exported student
+before they train it. The teacher is trained before the clock starts. The front is compared by its
+hypervolume of budget share and validation error rate, up to (1, 1). A search that does not reach
+the front of the other counts with its whole time.
 """
 
 import argparse
