@@ -82,6 +82,18 @@ def test_students_over_the_budget_take_no_place_and_have_no_variants(proposer):
     assert [trial.number for trial in proposals] == list(range(len(proposals)))
 
 
+def test_students_that_cannot_be_built_take_no_place(proposer):
+    def evaluate(number, settings):
+        trial = measure(1e9)(number, settings)
+        is_wide = settings["width"] > 12
+        return replace(trial, state="failed") if is_wide else trial
+
+    proposals = proposer.propose([], 0, 6, evaluate)
+    states = [trial.state for trial in proposals]
+    assert states.count("waiting") == 6
+    assert "failed" in states
+
+
 def test_a_round_ends_if_nothing_is_within_the_budget(proposer):
     proposals = proposer.propose([], 0, 6, measure(1))
     assert len(proposals) == MAX_REFUSALS

@@ -281,6 +281,19 @@ def test_a_student_whose_weights_are_over_the_budget_is_not_exported(monkeypatch
     assert not budget.fits(candidate.needs)
 
 
+def test_a_student_that_cannot_be_exported_does_not_end_the_search(tmp_path, monkeypatch):
+    def export(model, example):
+        if Exported(model).size > 500:
+            raise ConfigError("This model cannot be exported to ONNX: too wide.")
+        return Exported(model)
+
+    monkeypatch.setattr(needs, "to_onnx", export)
+    make_study(tmp_path / "run").run()
+    trials = trials_of(tmp_path / "run")
+    assert {trial.state for trial in trials} >= {"trained", "failed"}
+    assert all(trial.size <= 500 for trial in trials if trial.state == "trained")
+
+
 def test_a_regression_is_searched_by_its_squared_error(tmp_path):
     torch.manual_seed(0)
     x = torch.randn(200, 5)

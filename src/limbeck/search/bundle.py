@@ -10,6 +10,7 @@ from limbeck.deploy.export import ExportOptions, ExportResult, export
 from limbeck.report.formats import file_size
 from limbeck.report.page import write_report
 from limbeck.run.folder import RunFolder
+from limbeck.run.remote import remote_run
 from limbeck.run.search import Search, read_search
 
 
@@ -48,6 +49,9 @@ def export_choice(
     result = export(run, data, options, progress=progress)
     with folder.keep_unchanged():
         write_report(folder.path)
+    remote = remote_run(folder.path)
+    if remote is not None:
+        remote.upload_outputs()
     return ChoiceExport(result, _warnings(search, result))
 
 

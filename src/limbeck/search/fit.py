@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from limbeck.data import Dataset
-from limbeck.run.folder import RunFolder
 from limbeck.run.search import Search, read_search
 from limbeck.run.summary import Summary
 from limbeck.search.budget import Budget
@@ -82,8 +81,9 @@ def fit(
     settings = SearchSettings(
         budget=Budget.of(budget), space=SearchSpace.of(search), trials=trials, hours=hours
     )
-    summary = SearchStudy(data, settings, teacher=teacher, out=out, **study).run()
-    folder = RunFolder(Path(out))
+    search_study = SearchStudy(data, settings, teacher=teacher, out=out, **study)
+    summary = search_study.run()
+    folder = search_study.run_folder  # of an address, its copy
     record = read_search(folder)
     assert record is not None
     options: RunOptions = study.get("options") or RunOptions()

@@ -94,7 +94,7 @@ class Proposer:
             proposal, settings = self._ask(study)
             trial = evaluate(number, settings)
             proposals.append(trial)
-            if trial.state == "over budget":
+            if trial.state != "waiting":
                 refusals += 1
                 self._tell(study, proposal, trial)
                 continue
@@ -141,7 +141,7 @@ class Proposer:
         return proposal, settings
 
     def _tell(self, study: optuna.Study, proposal: optuna.Trial, trial: Trial) -> None:
-        proposal.set_constraint("budget", trial.share - 1)
+        proposal.set_constraint("budget", _excess(trial))
         study.tell(proposal, [trial.share, self.worst])
 
     def _names(self, settings: dict[str, Any]) -> list[str]:
@@ -165,16 +165,22 @@ class Proposer:
             params[parameter.name] = trial.settings[parameter.name]
             distributions[parameter.name] = _distribution(parameter)
         value = self.worst if trial.value is None else trial.value
-        # without limits of the device, a share is a size, and nothing is over the budget
-        excess = trial.share - 1 if trial.state == "over budget" else 0.0
         return optuna.trial.create_trial(
             state=TrialState.COMPLETE,
             values=[trial.share, value],
             params=params,
             distributions=distributions,
-            constraints={"budget": excess},
+            constraints={"budget": _excess(trial)},
             user_attrs={"architecture": trial.architecture, "state": trial.state},
         )
+
+
+def _excess(trial: Trial) -> float:
+    """Return how far a student is over the budget; 0 if it is within.
+
+    Without limits of the device, a share is a size, and nothing is over the budget.
+    """
+    return trial.share - 1 if trial.state == "over budget" else 0.0
 
 
 def _suggest(proposal: optuna.Trial, name: str, parameter: Parameter) -> float:

@@ -19,7 +19,7 @@ from limbeck.search.needs import NeedsMeter
 from limbeck.search.rounds import Rounds
 from limbeck.search.settings import SearchSettings
 from limbeck.search.space import Parameter, student_builder
-from limbeck.study.arms import Arm, ArmPlan
+from limbeck.study.arms import Arm, ArmPlan, build
 from limbeck.study.settings import settings_of
 from limbeck.study.study import Study
 from limbeck.study.teacher_scores import Teachers
@@ -114,6 +114,7 @@ class SearchStudy(Study):
             return
         self._device = device_of(self.search.budget)
         if not (self.options.resume and self.run_folder.search.is_file()):
+            self._check_students()
             self._check_budget()
         self._is_affordable = True
 
@@ -204,7 +205,20 @@ class SearchStudy(Study):
             settings: Settings of the trial.
             at: Number of the round.
         """
-        candidate = meter.measure(settings, self._builder(settings))
+        try:
+            candidate = meter.measure(settings, self._builder(settings))
+        except ConfigError as error:  # it cannot be built or exported
+            self.progress.say(f"{self._name(settings)} is not trained: {error}")
+            return Trial(
+                number=number,
+                round=at,
+                settings=settings,
+                architecture=self._name(settings),
+                params=0,
+                size=0.0,
+                share=1.0,
+                state="failed",
+            )
         budget, needs = self.search.budget, candidate.needs
         return Trial(
             number=number,
@@ -236,6 +250,14 @@ class SearchStudy(Study):
             seed=next(seed for seed in range(MAX_SEEDS + 1) if seed not in self.seeds),
         )
 
+    def _check_students(self) -> None:
+        """Check that the smallest student of each kind can be built."""
+        for kind in self._kinds:
+            try:
+                build(self._builder(self._smallest(kind)), self.data, 0)
+            except ConfigError as error:
+                raise ConfigError(f"search.students: {kind}: {error}") from None
+
     def _check_budget(self) -> None:
         """Check that the smallest student of some kind is within the budget."""
         meter = self.new_meter([])
@@ -254,6 +276,11 @@ class SearchStudy(Study):
         for parameter in self.search.space.parameters_of_student(kind):
             settings[parameter.name] = int(parameter.low)
         return settings
+
+    def _name(self, settings: Mapping[str, Any]) -> str:
+        """Return the name of a student that could not be built."""
+        numbers = [str(settings[name]) for name in ("width", "depth") if name in settings]
+        return "-".join([settings["student"], *numbers])
 
     def _builder(self, settings: Mapping[str, Any]) -> Any:
         """Return the builder of a student; equal architectures share one."""
