@@ -4,78 +4,72 @@ import json
 from dataclasses import replace
 
 import pytest
+from support.searches import make_search, make_trial
 
 from limbeck._base.errors import ConfigError, DivergedError, UntrustedFileError
 from limbeck.run.folder import RunFolder
-from limbeck.run.search import Search, Trial, read_search, write_search
+from limbeck.run.search import read_search, write_search
 from limbeck.search.choice import choose_trial, meets_goal
 
-
-def trial(number, share, value, state="trained"):
-    return Trial(
-        number=number,
-        round=0,
-        settings={"student": "mlp", "width": 8},
-        architecture=f"mlp{number}",
-        params=10,
-        size=1000 * share,
-        share=share,
-        state=state,
-        value=value,
-    )
-
-
-def search(*trials, **limits):
-    return Search(measure="errors", validation=200, limits=limits, seed=5, trials=trials)
-
-
-FOUR = (trial(0, 0.5, 20), trial(1, 0.2, 30), trial(2, 0.9, 10), trial(3, 0.6, 25))
+FOUR = (
+    make_trial(0, 0.5, 20),
+    make_trial(1, 0.2, 30),
+    make_trial(2, 0.9, 10),
+    make_trial(3, 0.6, 25),
+)
 
 
 def test_the_front_has_no_student_that_another_beats_in_both():
-    assert [t.number for t in search(*FOUR).front()] == [1, 0, 2]
+    assert [t.number for t in make_search(*FOUR).front()] == [1, 0, 2]
 
 
 def test_of_equally_cheap_students_the_best_is_on_the_front():
-    assert [t.number for t in search(trial(0, 0.5, 9), trial(1, 0.5, 7)).front()] == [1]
+    assert [
+        t.number for t in make_search(make_trial(0, 0.5, 9), make_trial(1, 0.5, 7)).front()
+    ] == [1]
 
 
 def test_the_best_student_is_chosen():
-    assert choose_trial(search(*FOUR, size=1000)).number == 2
+    assert choose_trial(make_search(*FOUR, size=1000)).number == 2
 
 
 def test_of_equal_students_the_cheaper_and_then_the_earlier_is_chosen():
-    assert choose_trial(search(trial(0, 0.5, 9), trial(1, 0.4, 9), trial(2, 0.4, 9))).number == 1
+    assert (
+        choose_trial(
+            make_search(make_trial(0, 0.5, 9), make_trial(1, 0.4, 9), make_trial(2, 0.4, 9))
+        ).number
+        == 1
+    )
 
 
 def test_with_a_goal_the_cheapest_student_that_meets_it_is_chosen():
-    assert choose_trial(search(*FOUR, errors=25)).number == 0
-    assert choose_trial(search(*FOUR, errors=30)).number == 1
+    assert choose_trial(make_search(*FOUR, errors=25)).number == 0
+    assert choose_trial(make_search(*FOUR, errors=30)).number == 1
 
 
 def test_the_best_student_is_chosen_if_none_meets_the_goal():
-    result = search(*FOUR, errors=5)
+    result = make_search(*FOUR, errors=5)
     result = replace(result, choice=choose_trial(result).number)
     assert result.winner.number == 2
     assert meets_goal(result) is False
 
 
 def test_students_over_the_budget_are_never_chosen():
-    over = trial(0, 1.5, None, "over budget")
-    assert choose_trial(search(over, trial(1, 0.9, 50))).number == 1
+    over = make_trial(0, 1.5, None, "over budget")
+    assert choose_trial(make_search(over, make_trial(1, 0.9, 50))).number == 1
     with pytest.raises(ConfigError, match=r"The nearest one, mlp0, needs 1\.5 kB, 1\.5 times what"):
-        choose_trial(search(over, trial(1, 7.0, None, "over budget")))
+        choose_trial(make_search(over, make_trial(1, 7.0, None, "over budget")))
 
 
 def test_a_search_whose_students_all_diverged_says_so():
     with pytest.raises(DivergedError, match=r"Lower search.lr"):
-        choose_trial(search(trial(0, 0.5, None, "failed")))
+        choose_trial(make_search(make_trial(0, 0.5, None, "failed")))
 
 
 def test_a_search_is_read_as_it_was_written(tmp_path):
     folder = RunFolder(tmp_path)
     assert read_search(folder) is None
-    result = replace(search(*FOUR, size=1000), choice=2)
+    result = replace(make_search(*FOUR, size=1000), choice=2)
     write_search(folder, result)
     assert read_search(folder) == result
 
@@ -92,7 +86,7 @@ def test_a_search_is_read_as_it_was_written(tmp_path):
 )
 def test_a_damaged_file_is_one_message(tmp_path, change, message):
     folder = RunFolder(tmp_path)
-    write_search(folder, search(*FOUR))
+    write_search(folder, make_search(*FOUR))
     content = json.loads(folder.search.read_text(encoding="utf-8"))
     folder.search.write_text(json.dumps({**content, **change}), encoding="utf-8")
     with pytest.raises(UntrustedFileError, match=message):
@@ -113,7 +107,7 @@ def test_a_damaged_file_is_one_message(tmp_path, change, message):
 )
 def test_a_damaged_trial_is_one_message(tmp_path, change, message):
     folder = RunFolder(tmp_path)
-    write_search(folder, search(trial(0, 0.5, 20)))
+    write_search(folder, make_search(make_trial(0, 0.5, 20)))
     content = json.loads(folder.search.read_text(encoding="utf-8"))
     content["trials"][0] |= change
     folder.search.write_text(json.dumps(content), encoding="utf-8")

@@ -10,7 +10,7 @@ import torch
 
 import limbeck.search.rounds as rounds_module
 import limbeck.search.study as study_module
-from limbeck import Objective, Optimizer, RunOptions, Schedule, Teacher
+from limbeck import Arm, Objective, Optimizer, RunOptions, Schedule, Study, Teacher
 from limbeck._base.errors import ConfigError, ResourceError, TeacherError, UntrustedFileError
 from limbeck.data import Dataset
 from limbeck.models import MLP
@@ -86,6 +86,32 @@ def test_the_final_study_has_fresh_seeds_and_a_control_of_the_same_architecture(
     assert control.objective["soft_weight"] == 0
     assert summary.main_comparison.arm == "distilled"
     assert summary.main_comparison.control == "control"
+
+
+def test_students_of_the_search_are_trained_as_those_of_a_study(tmp_path):
+    """The chosen student in a study of its own, with the seed of the search."""
+    make_study(tmp_path / "run").run()
+    search = read_search(RunFolder(tmp_path / "run"))
+    settings = search.winner.settings
+    arm = Arm(
+        objective=Objective(
+            hard_weight=1 - settings["soft_weight"],
+            soft_weight=settings["soft_weight"],
+            temperature=settings["temperature"],
+        ),
+        student=partial(MLP, hidden=[settings["width"]] * settings["depth"]),
+        optimizer=Optimizer(lr=settings["lr"]),
+    )
+    summary = Study(
+        blobs(),
+        {"distilled": arm},
+        teacher=Teacher(source=[tmp_path / "run"]),
+        seeds=[search.seed],
+        schedule=Schedule(epochs=2, batch_size=32),
+        out=tmp_path / "alone",
+        options=RunOptions(progress=False),
+    ).run()
+    assert summary.arms[0].seeds[0].val.errors == search.winner.value
 
 
 def test_no_student_over_the_budget_is_trained_or_chosen(tmp_path):

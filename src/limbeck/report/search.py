@@ -80,12 +80,20 @@ def result_text(search: Search, value: object) -> str:
     return bits(value) if search.measure == "bits_per_byte" else digits(value)
 
 
-def describe_round(search: Search, limit: int) -> str:
-    """Describe how far a search is."""
+def describe_round(search: Search, limit: int | None) -> str:
+    """Describe how far a search is.
+
+    Args:
+        search: Search so far.
+        limit: Largest number of students to train; None for no limit but time.
+    """
     results = search.results
     total = sum(trial.state not in ("over budget", "waiting") for trial in search.trials)
     refused = sum(trial.state == "over budget" for trial in search.trials)
-    text = f"search: {total:,} of up to {limit:,} students trained"
+    extent = plural(total, "student")
+    if limit is not None:
+        extent = f"{total:,} of up to {plural(limit, 'student')}"
+    text = f"search: {extent} trained"
     if refused:
         text += f", {plural(refused, 'proposal')} over the budget"
     if not results:

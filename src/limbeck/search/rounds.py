@@ -151,7 +151,8 @@ class Rounds:
         rest = [cohort for cohort in cohorts if waiting & {plan.name for plan in cohort.arms}]
         self.trainer.train_round(search_cohorts(rest, number))
         write_text(study.run_folder.search_journal, self.proposer.journal(self.search.trials))
-        study.progress.say(describe_round(self.search, self.settings.limit))
+        limit = self.settings.limit if self.settings.hours is None else self.settings.trials
+        study.progress.say(describe_round(self.search, limit))
 
     def _add_values(self, values: Mapping[str, float | None]) -> None:
         """Write the results of a cohort."""

@@ -1,0 +1,123 @@
+"""The search for a student in words: the budget, the choice and its price."""
+
+from dataclasses import replace
+
+import pytest
+from support.searches import make_search, make_trial
+from support.summaries import make_arm, make_control, make_summary
+
+from limbeck.report.search import (
+    cost_axis,
+    describe_round,
+    front_heading,
+    front_rows,
+    limits_text,
+    price_of_choosing,
+    search_sentences,
+)
+
+TRIALS = (
+    make_trial(0, 0.5, 20),
+    make_trial(1, 0.2, 30),
+    make_trial(2, 1.4, None, "over budget"),
+    make_trial(3, 0.9, 10),
+    make_trial(4, 0.8, None, "failed"),
+)
+SUMMARY = make_summary([make_control("control", [60, 62]), make_arm("distilled", [40, 44], val=15)])
+
+
+@pytest.fixture
+def search():
+    return make_search(*TRIALS, choice=3, size=1000)
+
+
+def test_the_sentences_say_what_was_limited_chosen_and_paid(search):
+    extent, choice, price = search_sentences(search, SUMMARY)
+    assert extent == (
+        "Budget: size 1.0 kB (fp32). 4 students trained in 1 min 07 s, of which 1 diverged; "
+        "1 proposal was over the budget and not trained."
+    )
+    assert choice == (
+        "Chosen student: mlp3, 1,234 parameters, 900 B. It has the best result on validation: "
+        "10 errors of 200 samples."
+    )
+    assert price == (
+        "Price of choosing: 10 of 200 (5.0 %) on validation in the search, the best of 3; 15 of "
+        "200 (7.5 %) on validation with 2 fresh seeds (mean); 42 of 500 (8.4 %) on the test split, "
+        "which the search has not seen."
+    )
+
+
+def test_a_goal_that_is_met_and_one_that_is_not_have_sentences_of_their_own():
+    met = make_search(*TRIALS, choice=0, errors=20)
+    assert "the cheapest student with at most 20 errors on validation: 20 of" in "".join(
+        search_sentences(met, SUMMARY)
+    )
+    missed = make_search(*TRIALS, choice=3, errors=5)
+    sentence = search_sentences(missed, SUMMARY)[1]
+    assert (
+        "No student makes at most 5 errors on validation; this one is nearest with 10" in sentence
+    )
+
+
+def test_a_search_that_goes_on_has_no_sentences(search):
+    assert search_sentences(replace(search, choice=None), SUMMARY) == []
+
+
+def test_without_a_distilled_arm_there_is_no_price(search):
+    summary = make_summary([make_control("control", [60, 62])])
+    assert price_of_choosing(search, summary) == ""
+    assert len(search_sentences(search, summary)) == 2
+
+
+def test_other_measures_have_no_shares(search):
+    search = replace(
+        search, measure="squared_error", trials=(make_trial(0, 0.5, 0.05213),), choice=0
+    )
+    sentence = search_sentences(search, make_summary([]))[1]
+    assert "0.05213 squared error of 200 samples" in sentence
+
+
+def test_all_limits_and_the_device_are_named():
+    search = make_search(size=2e4, latency=0.1, memory=8e7, errors=7)
+    search = replace(search, device="Cortex-A53", precision="int8")
+    assert limits_text(search) == (
+        "size 20 kB, latency 0.1 ms, memory 80 MB, 7 errors on validation (int8) on Cortex-A53"
+    )
+
+
+def test_a_round_is_described_in_one_line(search):
+    assert describe_round(search, 8) == (
+        "search: 4 of up to 8 students trained, 1 proposal over the budget; best: mlp3 with 10 "
+        "errors on validation, 900 B"
+    )
+    assert describe_round(make_search(make_trial(0, 1, None, "failed")), None) == (
+        "search: 1 student trained"
+    )
+
+
+def test_the_front_is_a_table_with_what_was_measured(search):
+    assert front_heading(search) == [
+        "Student",
+        "Settings",
+        "Validation errors",
+        "Size",
+        "Multiply-adds",
+        "Parameters",
+    ]
+    rows = front_rows(search)
+    assert [row[0] for row in rows] == ["mlp1", "mlp0", "mlp3\nchosen"]
+    assert rows[0][1:] == ["T = 4.2, soft 0.9, lr 0.012", "30", "200 B", "1,200", "1,234"]
+    timed = make_search(make_trial(0, 0.5, 20, latency=0.0123, memory=6e7), latency=1)
+    assert front_heading(timed)[4:6] == ["Latency", "Memory"]
+    assert front_rows(timed)[0][4:6] == ["0.012 ms", "60 MB"]
+
+
+def test_the_cost_is_the_limited_quantity_or_the_share_of_several():
+    trial = make_trial(0, 0.5, 20, latency=0.25)
+    assert cost_axis(make_search(trial, latency=0.5)).value(trial) == 0.25
+    assert cost_axis(make_search(trial, latency=0.5)).limit == 0.5
+    both = cost_axis(make_search(trial, latency=0.5, size=2000))
+    assert (both.value(trial), both.limit, both.text(0.5)) == (0.5, 1.0, "50 %")
+    assert cost_axis(make_search(trial, errors=9)).value(trial) == 500
+    assert cost_axis(make_search(trial, errors=9)).limit is None
