@@ -210,6 +210,16 @@ def test_the_head_has_the_first_samples_of_each_split():
     assert small.digest() != data.digest()
 
 
+def test_a_dataset_without_its_test_split_has_the_other_splits():
+    data = Dataset.from_arrays(*arrays(n=60, n_test=20), val=10)
+    rest = data.without_test()
+    assert len(rest.open_test()) == 0
+    assert rest.train.inputs is data.train.inputs
+    assert rest.val.labels is data.val.labels
+    assert rest.normalization == data.normalization
+    assert len(data.open_test()) == 20
+
+
 def test_every_change_changes_the_digest():
     def digest(**changes):
         values = dict(zip(("x", "y", "x_test", "y_test"), arrays(), strict=True))

@@ -46,6 +46,10 @@ def test_quantities_have_units(name, text, value):
         ({"size": "1MB", "profile": "pi.json"}, "belong together"),
         ({"size": "1MB", "bundle": "bundle"}, "belong together"),
         ({"size": "1MB", "profile": "a", "bundle": "b"}, "no latency is limited"),
+        (
+            {"latency": "1ms", "profile": [1], "bundle": "b"},
+            "budget.profile=[1] should be the path",
+        ),
         ({"sise": "1MB"}, "Did you mean `budget.size`?"),
     ],
 )
@@ -79,6 +83,8 @@ def test_without_a_limit_of_the_device_every_student_fits_and_the_size_orders_th
         ({"hours": float("inf")}, "hours=inf"),
         ({"search": {"students": ["cnn"]}}, "'cnn' is unknown"),
         ({"search": {"students": ["convent"]}}, "Did you mean convnet?"),
+        ({"search": {"students": [["mlp"]]}}, "should be a list of different kinds"),
+        ({"search": {"students": 7}}, "should be a list of different kinds"),
         ({"search": {"students": []}}, "should be a list of different kinds"),
         ({"search": {"width": [64, 8]}}, "search.width=[64, 8] should be two whole numbers"),
         ({"search": {"width": "wide"}}, "should be two whole numbers"),
@@ -113,3 +119,8 @@ def test_a_search_ends_by_trials_or_before_a_round_that_would_take_too_long():
     assert not settings.is_over(0, 1e9, 1)  # one round in any case
     assert not settings.is_over(8, 3000, 600)
     assert settings.is_over(8, 3001, 600)
+
+
+def test_settings_of_another_type_are_one_message():
+    with pytest.raises(ConfigError, match="fit='x' should be a group of settings"):
+        SearchSettings.of("x")

@@ -124,6 +124,10 @@ class Budget:
                 "The budget is empty, so the largest student would be the best. Set budget.size="
                 "1MB, budget.latency=2ms, budget.memory=80MB or budget.errors=100."
             )
+        for name in ("profile", "bundle"):
+            path = getattr(self, name)
+            if path is not None and not isinstance(path, str | Path):
+                raise ConfigError(f"budget.{name}={path!r} should be the path of a file or folder.")
         if (self.profile is None) != (self.bundle is None):
             raise ConfigError(
                 "budget.profile and budget.bundle belong together: the latency that 'run.py bench "

@@ -49,7 +49,13 @@ class SearchSettings:
 
     @classmethod
     def of(cls, settings: Mapping[str, Any]) -> "SearchSettings":
-        """Create settings from the groups ``budget`` and ``search``, ``trials`` and ``hours``."""
+        """Create settings from the groups ``budget`` and ``search``, ``trials`` and ``hours``.
+
+        Raises:
+            ConfigError: If a value is out of range.
+        """
+        if not isinstance(settings, Mapping):
+            raise ConfigError(f"fit={settings!r} should be a group of settings.")
         return cls(
             budget=Budget.of(settings.get("budget") or {}),
             space=SearchSpace.of(settings.get("search")),

@@ -262,16 +262,17 @@ def student_builder(settings: Mapping[str, Any], shape: Sequence[int]) -> Builde
 def _names(value: Any) -> tuple[str, ...]:
     """Check the names of kinds of students."""
     names = [value] if isinstance(value, str) else value
-    if not isinstance(names, Sequence) or not names or len(set(names)) < len(names):
+    is_list = isinstance(names, Sequence) and all(isinstance(name, str) for name in names)
+    if not is_list or not names or len(set(names)) < len(names):
         raise ConfigError(
             f"search.students={value!r} should be a list of different kinds, as in "
             "search.students=[mlp,convnet]."
         )
     for name in names:
-        library, slash, model = str(name).partition("/")
+        library, slash, model = name.partition("/")
         if name in KINDS or (library in LIBRARIES and slash and model):
             continue
-        match = closest(str(name), KINDS)
+        match = closest(name, KINDS)
         hint = f"Did you mean {match}?" if match else ""
         known = ", ".join([*KINDS, *(f"{library}/NAME" for library in LIBRARIES)])
         raise ConfigError(f"search.students: {name!r} is unknown. {hint} Known: {known}.")

@@ -23,7 +23,18 @@ RECORDS: dict[str, type] = {
 IMAGES = ("limbeck.data.image_folder", "limbeck.data.image_csv")
 IMAGES_OF_EARLIER_VERSION = {"class_order": "text"}
 """Settings of images in runs of versions that did not have them."""
-GROUPS = ("arms", "data", "launcher", "logger", "store", "student", "teacher", "trainer", "views")
+GROUPS = (
+    "arms",
+    "data",
+    "fit",
+    "launcher",
+    "logger",
+    "store",
+    "student",
+    "teacher",
+    "trainer",
+    "views",
+)
 SECTIONS = (*RECORDS, *GROUPS)
 """Sections that are groups of settings."""
 MAX_VALUES, MAX_DATA_VALUES = 2_000, 20_000
