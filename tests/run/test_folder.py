@@ -63,6 +63,8 @@ def test_paths(tmp_path):
         "logs",
         "cost.json",
         "examples.npz",
+        "search.json",
+        "search.log",
     }
 
 
