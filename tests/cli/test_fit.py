@@ -92,7 +92,9 @@ def fit_run(tmp_path_factory):
 def test_a_search_ends_with_a_verdict_and_a_bundle(fit_run):
     folder, out = fit_run
     search, summary = read_search(RunFolder(folder)), read_summary(RunFolder(folder))
-    assert out.index("test samples") < out.index("Pareto front of the search, on validation:")
+    assert out.index("test samples") < out.index(
+        "Pareto front of the search, on validation (* chosen):"
+    )
     assert f"Chosen student: {search.winner.architecture}" in out
     assert "Price of choosing: " in out
     assert f"{summary.data.test:,} (" in out
@@ -119,7 +121,7 @@ def test_the_report_of_a_search_prints_it_again(fit_run, capsys):
     folder, _ = fit_run
     assert main(["report", str(folder)]) == 0
     again = capsys.readouterr().out
-    assert "Pareto front of the search, on validation:" in again
+    assert "Pareto front of the search, on validation (* chosen):" in again
     assert "Price of choosing" in again
 
 

@@ -43,6 +43,8 @@ examples:
   limbeck fit recipe=mnist data.download=true teacher.from=RUN budget.size=100kB hours=0.5
   limbeck resume RUN                                     continue an interrupted search
 """
+LAST_COLUMNS = 2
+"""Number of columns of the front for which only the page has room: multiply-adds, parameters."""
 
 
 def add_parser(verbs: Any) -> None:
@@ -101,12 +103,11 @@ def say_search(summary: "Summary", out: Path) -> None:
     search = printable_record(read_search(RunFolder(out)))
     if search is None or search.winner is None:
         return
-    rows = [
-        [cell.replace("\n", " (") + ")" * ("\n" in cell) for cell in row]
-        for row in front_rows(search)
-    ]
-    heading = [title.lower() for title in front_heading(search)]
-    say("\nPareto front of the search, on validation:")
-    say(text_table([heading, *rows], names=2))
+    table = [[title.lower() for title in front_heading(search)]]
+    for name, *cells in front_rows(search):
+        architecture, is_choice, _ = name.partition("\n")
+        table.append([f"{architecture} *" if is_choice else architecture, *cells])
+    say("\nPareto front of the search, on validation (* chosen):")
+    say(text_table([row[:-LAST_COLUMNS] for row in table], names=2))
     for sentence in search_sentences(search, summary):
         say(f"* {sentence}")
