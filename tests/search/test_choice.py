@@ -78,6 +78,8 @@ def test_a_search_is_read_as_it_was_written(tmp_path):
     ("change", "message"),
     [
         ({"schema": 2}, "schema should be 1"),
+        ({"device": "Cortex-A53"}, "device_factor=None is not that of a device"),
+        ({"device": "Cortex-A53", "device_factor": -1}, "device_factor=-1"),
         ({"choice": 4}, "choice=4 is no trained student"),
         ({"choice": -1}, "choice=-1 is no trained student"),
         ({"trials": [{}]}, "trials"),

@@ -18,6 +18,7 @@ from limbeck.run.folder import RunFolder
 from limbeck.run.search import read_search
 from limbeck.run.summary import read_summary
 from limbeck.search import needs
+from limbeck.search.device import Device
 from limbeck.search.settings import SearchSettings
 from limbeck.search.study import SearchStudy
 
@@ -187,6 +188,17 @@ def test_a_search_that_was_killed_goes_on_to_the_same_results(tmp_path, monkeypa
     assert [arm.mean for arm in summaries[0].arms] == [arm.mean for arm in summaries[1].arms]
 
 
+def test_the_device_of_a_search_that_goes_on_is_that_of_its_start(tmp_path, monkeypatch):
+    """Otherwise another measurement of the factor would change what is within the budget."""
+    devices = iter([Device("Cortex-A53", 20.0)])
+    monkeypatch.setattr(study_module, "device_of", lambda budget: next(devices))
+    make_study(tmp_path / "run", trials=2).run()
+    study = make_study(tmp_path / "run", trials=2, resume=True)
+    study.run()
+    search = read_search(RunFolder(tmp_path / "run"))
+    assert (search.device, search.device_factor) == ("Cortex-A53", 20.0)
+
+
 def test_a_search_goes_on_with_its_own_settings_only(tmp_path):
     make_study(tmp_path / "run").run()
     manifest = tmp_path / "run" / "manifest.json"
@@ -251,6 +263,7 @@ def test_a_student_that_diverges_is_a_failed_trial(tmp_path):
     ("changes", "error", "message"),
     [
         ({"teacher": None}, TeacherError, "needs a teacher"),
+        ({"objective": Objective(hard_weight=1, soft_weight=0)}, ConfigError, "soft_weight=0"),
         ({"budget": {"size": "100B"}}, ConfigError, "The nearest one, 6-4-4, needs 192 B, 1.92"),
         ({"budget": {"errors": 60}}, ConfigError, "errors on all 60 samples"),
         ({"space": {"students": ["bag"]}}, ConfigError, "bag does not take the inputs of blobs"),

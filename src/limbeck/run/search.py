@@ -65,7 +65,8 @@ class Search:
         limits: Limits of the budget: ``size`` and ``memory`` in bytes, ``latency`` in milliseconds,
             and ``errors`` on the validation split.
         precision: Number format in which size, latency and memory were measured.
-        device: Name of the device of the latency; None if it was not measured.
+        device: Name of the device of the latency; None for this machine.
+        device_factor: Time that the device takes for what takes 1 here; None for this machine.
         seed: Seed of the students of the search. The final students have others.
         seconds: Duration of the search in seconds.
         trials: Proposals in their order.
@@ -78,6 +79,7 @@ class Search:
     limits: Mapping[str, float]
     precision: str = "fp32"
     device: str | None = None
+    device_factor: float | None = None
     seed: int
     seconds: float = 0.0
     trials: tuple[Trial, ...] = field(default_factory=tuple)
@@ -131,6 +133,9 @@ def read_search(folder: RunFolder) -> Search | None:
         raise UntrustedFileError(f"{where}: schema should be {SCHEMA}, found {search.schema}.")
     for number, trial in enumerate(search.trials):
         _check_trial(trial, number, where)
+    factor = search.device_factor
+    if (factor is None) != (search.device is None) or not (factor is None or 0 < factor < 1e9):
+        raise UntrustedFileError(f"{where}: device_factor={factor} is not that of a device.")
     if search.choice is not None:
         is_trial = 0 <= search.choice < len(search.trials)
         if not is_trial or search.trials[search.choice].state != "trained":

@@ -62,6 +62,8 @@ class NeedsMeter:
         self.data, self.budget, self.device = data, budget, device
         self._candidates: dict[str, Candidate] = {}
         for trial in trials:
+            if not trial.params:  # it could not be built or exported
+                continue
             needs = Needs(trial.size, trial.latency, trial.memory)
             candidate = Candidate(trial.architecture, trial.params, trial.macs, needs)
             self._candidates[architecture_key(trial.settings)] = candidate

@@ -35,7 +35,15 @@ def final_arms(objective: Objective) -> dict[str, Arm]:
 
     Args:
         objective: Loss of the distilled student.
+
+    Raises:
+        ConfigError: If it learns nothing from the teacher.
     """
+    if not objective.needs_teacher:
+        raise ConfigError(
+            "objective.soft_weight=0 learns nothing from the teacher. Leave it out: the search "
+            "chooses it (search.soft_weight)."
+        )
     hard = replace(objective, hard_weight=1.0, soft_weight=0.0, features=())
     return {CONTROL: Arm(objective=hard), DISTILLED: Arm(objective=objective)}
 
@@ -112,8 +120,8 @@ class SearchStudy(Study):
         super().check(examine=examine)
         if self._is_affordable:
             return
-        self._device = device_of(self.search.budget)
         if not (self.options.resume and self.run_folder.search.is_file()):
+            self._device = device_of(self.search.budget)
             self._check_students()
             self._check_budget()
         self._is_affordable = True
@@ -137,7 +145,8 @@ class SearchStudy(Study):
         search = read_search(self.run_folder) or self._new_search()
         if search.choice is not None:
             return search
-        if self._device is not None:
+        if search.device is not None and search.device_factor is not None:
+            self._device = Device(search.device, search.device_factor)  # that of the start
             self.progress.say(describe_device(self._device))
         search = Rounds(self, search, manifest, teachers).run()
         search = replace(search, choice=choose_trial(search).number)
@@ -247,6 +256,7 @@ class SearchStudy(Study):
             limits=limits,
             precision=budget.precision,
             device=None if self._device is None else self._device.name,
+            device_factor=None if self._device is None else self._device.factor,
             seed=next(seed for seed in range(MAX_SEEDS + 1) if seed not in self.seeds),
         )
 
