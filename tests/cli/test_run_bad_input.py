@@ -43,7 +43,8 @@ def fails(tmp_path, capsys, monkeypatch):
         (
             "student=convnt",
             "student=convnt is unknown. Did you mean convnet? Choose one of bag, convnet, encoder, "
-            "gpt, huggingface, huggingface_classifier, mlp, text_cnn, timm, torchvision.",
+            "gpt, huggingface, huggingface_classifier, mlp, sentence_encoder, text_cnn, timm, "
+            "torchvision.",
         ),
         ("recipe=mnst", "Did you mean mnist?"),
         ("logger=none", "logger=none is unknown"),

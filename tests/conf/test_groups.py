@@ -20,6 +20,8 @@ DIFFERENT = {
     "text_folder": {"root": "data", "pattern": ["*.txt", "*.txt.gz"]},
 }
 """Settings that have no default in Python, or one of another type."""
+ONLY_STUDENTS = {"sentence_encoder"}
+"""Models that start from their teacher, which is never trained."""
 
 
 def load(group, name):
@@ -51,7 +53,8 @@ def test_a_dataset_has_the_defaults_of_its_function(name):
 @pytest.mark.parametrize("name", names_of("student"))
 def test_a_model_has_groups_for_student_and_teacher_and_can_be_rebuilt(name):
     path = load("student", name)["_target_"]
-    assert load("teacher", name)["model"]["_target_"] == path
+    if name not in ONLY_STUDENTS:
+        assert load("teacher", name)["model"]["_target_"] == path
     assert path.rpartition(".")[2] in {builder.class_name for builder in BUILDERS.values()}
 
 
