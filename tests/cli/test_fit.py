@@ -45,8 +45,11 @@ TINY = (
         (["budget.size=1MB", "sweep=null"], "takes no sweep="),
         (["budget.size=1MB", "profile=x.json"], "Did you mean `budget.profile`?"),
         (["budget.size=1MB", "epoch=3"], "epoch"),
-        (["budget.size=1MB", "data=text"], "needs classifiers"),
+        (["budget.size=1MB", "data=text"], "searches for classifiers"),
         (["budget.size=100B"], "No student is within the budget. The nearest one, "),
+        (["budget.size=1MB", "+trials=4"], "+trials=4: write trials=VALUE, without +."),
+        (["budget.size=1MB", "~search.width"], "without ~"),
+        (["budget.errors=.inf"], "budget.errors=inf should be a number"),
         (["budget.errors=500"], "errors on all 200 samples of the validation split"),
     ],
 )

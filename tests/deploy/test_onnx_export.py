@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from limbeck._base.errors import ConfigError
+from limbeck._base.errors import ConfigError, ResourceError
 from limbeck.data.dataset import as_float
 from limbeck.deploy import onnx_export
 from limbeck.deploy.onnx_export import is_convolutional
@@ -130,3 +130,10 @@ def test_errors_of_the_system_are_no_fault_of_the_model(monkeypatch, tmp_path, e
     monkeypatch.setattr("limbeck.deploy.onnx_export._quantize", fail)
     with pytest.raises(type(error)):
         onnx_export.quantize(onnx.ModelProto(), np.zeros((1, 1)), tmp_path)
+
+
+def test_a_model_beyond_the_limit_of_a_file_is_refused_before_it_is_written(monkeypatch):
+    monkeypatch.setattr(onnx_export, "MAX_MODEL_SIZE", 1000)
+    monkeypatch.setattr(onnx_export, "layers_to_onnx", None)  # would fail if it was called
+    with pytest.raises(ResourceError, match="an ONNX file can hold at most 2 GB"):
+        onnx_export.to_onnx(mlp(), torch.zeros(2, 3, 16, 16, dtype=torch.uint8))

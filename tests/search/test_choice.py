@@ -9,7 +9,7 @@ from support.searches import make_search, make_trial
 from limbeck._base.errors import ConfigError, DivergedError, UntrustedFileError
 from limbeck.run.folder import RunFolder
 from limbeck.run.search import read_search, write_search
-from limbeck.search.choice import choose_trial, meets_goal
+from limbeck.search.choice import choose_trial, meets_goal, nearest_message
 
 FOUR = (
     make_trial(0, 0.5, 20),
@@ -17,6 +17,24 @@ FOUR = (
     make_trial(2, 0.9, 10),
     make_trial(3, 0.6, 25),
 )
+
+
+def test_what_could_not_be_exported_is_not_the_nearest():
+    failure = make_trial(0, 1.0, None, state="failed", params=0, macs=None, size=0.0)
+    over = make_trial(1, 1.04, None, state="over budget", macs=None)
+    assert "mlp1, needs at least 1.0 kB, 1.04 times" in nearest_message([failure, over])
+    with pytest.raises(ConfigError, match="could be built and exported"):
+        choose_trial(make_search(failure, over))
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"validation": 0}, {"precision": "fp8"}, {"seed": -1}, {"seconds": -1.0}],
+)
+def test_numbers_that_no_search_writes_are_refused(tmp_path, fields):
+    write_search(RunFolder(tmp_path), replace(make_search(*FOUR), **fields))
+    with pytest.raises(UntrustedFileError, match="that no search writes"):
+        read_search(RunFolder(tmp_path))
 
 
 def test_the_front_has_no_student_that_another_beats_in_both():

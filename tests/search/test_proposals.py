@@ -96,8 +96,27 @@ def test_students_that_cannot_be_built_take_no_place(proposer):
 
 def test_a_round_ends_if_nothing_is_within_the_budget(proposer):
     proposals = proposer.propose([], 0, 6, measure(1))
-    assert len(proposals) == MAX_REFUSALS
+    assert len(proposals) == MAX_REFUSALS + 2, "the smallest student of each kind is the last"
     assert {trial.state for trial in proposals} == {"over budget"}
+
+
+def test_a_round_without_luck_has_the_smallest_students_or_variants_of_the_best(proposer):
+    def evaluate(number, settings):
+        trial = measure(1e9)(number, settings)
+        is_smallest = settings["student"] == "convnet" and settings["width"] == low
+        return trial if is_smallest else replace(trial, state="over budget", share=2.0)
+
+    convnet = {p.name: p for p in proposer.space.parameters_of_student("convnet")}
+    low = int(convnet["width"].low)
+    proposals = proposer.propose([], 0, 6, evaluate)
+    within = [trial for trial in proposals if trial.state == "waiting"]
+    assert {trial.settings["width"] for trial in within} == {low}
+    trials = trained(proposals)
+    best = min((t for t in trials if t.value is not None), key=lambda trial: trial.value)
+    later = proposer.propose(
+        trials, 1, 3, lambda n, s: replace(measure(1e9)(n, s), state="over budget", share=2.0)
+    )
+    assert architecture(later[-1]) == architecture(best)
 
 
 def test_proposals_are_a_function_of_the_results(proposer):

@@ -10,6 +10,7 @@ import torch
 
 import limbeck.search.rounds as rounds_module
 import limbeck.search.study as study_module
+import limbeck.search.trainer as trainer_module
 from limbeck import Arm, Objective, Optimizer, RunOptions, Schedule, Study, Teacher
 from limbeck._base.errors import ConfigError, ResourceError, TeacherError, UntrustedFileError
 from limbeck.data import Dataset
@@ -264,7 +265,7 @@ def test_a_student_that_diverges_is_a_failed_trial(tmp_path):
     [
         ({"teacher": None}, TeacherError, "needs a teacher"),
         ({"objective": Objective(hard_weight=1, soft_weight=0)}, ConfigError, "soft_weight=0"),
-        ({"budget": {"size": "100B"}}, ConfigError, "The nearest one, 6-4-4, needs 192 B, 1.92"),
+        ({"budget": {"size": "100B"}}, ConfigError, "The nearest one, 6-4-4, needs 292 B, 2.92"),
         ({"budget": {"errors": 60}}, ConfigError, "errors on all 60 samples"),
         ({"space": {"students": ["bag"]}}, ConfigError, "bag does not take the inputs of blobs"),
         ({"space": {"students": ["convnet"]}}, ConfigError, "convnet does not take"),
@@ -318,6 +319,33 @@ def test_a_student_whose_weights_are_over_the_budget_is_not_exported(monkeypatch
     )
     assert candidate.needs.size == 4 * candidate.params
     assert not budget.fits(candidate.needs)
+
+
+def test_a_search_that_ran_out_of_memory_trains_the_same_students_again(tmp_path, monkeypatch):
+    undisturbed = make_study(tmp_path / "undisturbed")
+    undisturbed.run()
+    finish = trainer_module.TrialTrainer._finish
+
+    def fail(trainer, plan, result):
+        return finish(trainer, plan, replace(result, error=ResourceError("Memory ran out.")))
+
+    monkeypatch.setattr(trainer_module.TrialTrainer, "_finish", fail)
+    with pytest.raises(ResourceError, match="Memory ran out"):
+        make_study(tmp_path / "run").run()
+    assert {trial.state for trial in trials_of(tmp_path / "run")} <= {"waiting", "over budget"}
+    monkeypatch.setattr(trainer_module.TrialTrainer, "_finish", finish)
+    make_study(tmp_path / "run", resume=True).run()
+    assert trials_of(tmp_path / "run") == trials_of(tmp_path / "undisturbed")
+
+
+def test_memory_that_cannot_be_read_is_one_message(tmp_path, monkeypatch):
+    class Row:
+        memory = None
+
+    monkeypatch.setattr(needs, "measure", lambda *_: [Row()])
+    monkeypatch.setattr(needs, "multiply_adds", lambda *_: 1)
+    with pytest.raises(ResourceError, match=r"budget\.memory: this system does not tell"):
+        make_study(tmp_path / "run", budget={"memory": "80MB"}).run()
 
 
 def test_a_student_that_cannot_be_exported_does_not_end_the_search(tmp_path, monkeypatch):

@@ -141,6 +141,11 @@ def check_has_one_answer(data: Dataset, verb: str) -> None:
     Raises:
         ConfigError: If the dataset is text to continue.
     """
+    if verb == "fit" and (data.kind.outputs == "vectors" or data.positions is not None):
+        raise ConfigError(
+            f"'limbeck fit' searches for classifiers and regressors, but {data.name} is for "
+            f"{'text' if data.positions is not None else data.kind.description}. Use 'limbeck run'."
+        )
     if data.kind.outputs == "vectors" and verb != "export":
         raise ConfigError(
             f"'limbeck {verb}' needs classifiers, but {data.name} is for embeddings. The students "

@@ -83,17 +83,21 @@ def to_onnx(model: nn.Module, example: Tensor) -> "ModelProto":
     import onnx
 
     plain_model = model.float().cpu().eval()
+    _check_size(sum(weight.nbytes for weight in plain_model.state_dict().values()))
     model_proto = layers_to_onnx(plain_model, example)
     if model_proto is None or not _has_same_outputs(model_proto, plain_model, example[:2]):
         model_proto = _export(plain_model, example)
     _remove_origin(model_proto)
-    size = model_proto.ByteSize()
+    _check_size(model_proto.ByteSize())
+    onnx.checker.check_model(model_proto, full_check=True)
+    return model_proto
+
+
+def _check_size(size: int) -> None:
     if size > MAX_MODEL_SIZE:
         raise ResourceError(
             f"The model takes {size / 1e9:.1f} GB, but an ONNX file can hold at most 2 GB."
         )
-    onnx.checker.check_model(model_proto, full_check=True)
-    return model_proto
 
 
 def _has_same_outputs(model_proto: "ModelProto", model: nn.Module, inputs: Tensor) -> bool:

@@ -12,6 +12,7 @@ from limbeck.run.records import from_json, to_json
 from limbeck.run.summary import MeasureKey
 
 SCHEMA = 1
+LIMITS, PRECISIONS = {"size", "latency", "memory", "errors"}, {"fp32", "int8"}
 TrialState = Literal["waiting", "trained", "failed", "over budget"]
 
 
@@ -133,6 +134,11 @@ def read_search(folder: RunFolder) -> Search | None:
         raise UntrustedFileError(f"{where}: schema should be {SCHEMA}, found {search.schema}.")
     for number, trial in enumerate(search.trials):
         _check_trial(trial, number, where)
+    numbers = [*search.limits.values(), search.seconds]
+    is_sound = all(isfinite(value) and value >= 0 for value in numbers) and search.seed >= 0
+    is_known = search.limits.keys() <= LIMITS and search.precision in PRECISIONS
+    if not (is_sound and is_known) or search.validation < 1:
+        raise UntrustedFileError(f"{where} has limits or numbers that no search writes.")
     factor = search.device_factor
     if (factor is None) != (search.device is None) or not (factor is None or 0 < factor < 1e9):
         raise UntrustedFileError(f"{where}: device_factor={factor} is not that of a device.")
@@ -145,7 +151,7 @@ def read_search(folder: RunFolder) -> Search | None:
 
 def _check_trial(trial: Trial, number: int, where: str) -> None:
     place = f"{where}: trials[{number}]"
-    if trial.number != number:
+    if trial.number != number or trial.round < 0:
         raise UntrustedFileError(f"{place}: number should be {number}, found {trial.number}.")
     if not isinstance(trial.settings.get("student"), str):
         raise UntrustedFileError(f"{place}: settings.student should be the name of a student.")

@@ -114,7 +114,8 @@ class Budget:
                 f"{', '.join(PRECISIONS)}."
             )
         is_number = isinstance(self.errors, int | float) and not isinstance(self.errors, bool)
-        if self.errors is not None and not (is_number and self.errors >= 0):
+        is_count = is_number and math.isfinite(self.errors or 0) and (self.errors or 0) >= 0
+        if self.errors is not None and not is_count:
             raise ConfigError(
                 f"budget.errors={self.errors} should be a number of validation errors, as in "
                 "budget.errors=100."

@@ -20,7 +20,8 @@ class ChoiceExport:
 
     Attributes:
         export: Result of the export.
-        warnings: Sentences that say why the bundle does not meet the budget; empty if it does.
+        warnings: Sentences about a model of the bundle that is missing, or larger than the budget;
+            empty without such a model.
     """
 
     export: ExportResult

@@ -19,7 +19,13 @@ def choose_trial(search: Search) -> Trial:
     """
     results = search.results
     if not results:
-        if any(trial.state == "failed" for trial in search.trials):
+        failures = [trial for trial in search.trials if trial.state == "failed"]
+        if failures and not any(trial.params for trial in failures):
+            raise ConfigError(
+                "No student of the search could be built and exported; see the messages above. "
+                "Choose others with search.students."
+            )
+        if failures:
             raise DivergedError(
                 "The training of every student in the search failed. Lower search.lr, or see "
                 "the warnings above."
@@ -43,10 +49,13 @@ def meets_goal(search: Search) -> bool | None:
 
 def nearest_message(trials: Sequence[Trial]) -> str:
     """Return the message for a budget that no student meets; it names the nearest student."""
-    nearest = min(trials, key=lambda trial: trial.share)
+    measured = [trial for trial in trials if trial.params] or list(trials)
+    nearest = min(measured, key=lambda trial: trial.share)
     needs = Needs(nearest.size, nearest.latency, nearest.memory)
+    least = "" if nearest.macs is not None else "at least "
     return (
-        f"No student is within the budget. The nearest one, {nearest.architecture}, needs {needs}, "
+        f"No student is within the budget. The nearest one, {nearest.architecture}, needs {least}"
+        f"{needs}, "
         f"{nearest.share:.3g} times what the budget allows. Raise the budget, or allow smaller "
         "students with search.width and search.students."
     )

@@ -28,7 +28,8 @@ class FitResult:
         search: Students of the search with their results on the validation split. These are the
             best of many, so they promise too much.
         bundle: Folder of the exported student.
-        warnings: Sentences that say why the bundle does not meet the budget; empty if it does.
+        warnings: Sentences about a model of the bundle that is missing, or larger than the budget;
+            empty without such a model.
     """
 
     summary: Summary

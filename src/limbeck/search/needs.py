@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import nn
 
+from limbeck._base.errors import ConfigError, ResourceError
 from limbeck._base.files import write_text
 from limbeck._base.scratch import scratch_folder
 from limbeck.data import Dataset
@@ -20,6 +21,8 @@ from limbeck.search.device import Device
 from limbeck.study.arms import build
 
 BYTES_OF_WEIGHT = {"fp32": 4, "int8": 1}
+FAR = 2.0
+"""Share of the budget from which the weights alone show that a student is over it."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,7 @@ class NeedsMeter:
     """Measurement of untrained students, each architecture once.
 
     The size is measured first, and latency and memory only if it is within the budget. A student
-    whose weights alone are over the budget is not exported.
+    whose weights alone are twice the budget is not exported.
 
     Args:
         data: Dataset for which the students are built.
@@ -81,14 +84,18 @@ class NeedsMeter:
         """
         key = architecture_key(settings)
         if key not in self._candidates:
-            self._candidates[key] = self._measure(build(builder, self.data, 0))
+            try:
+                model = build(builder, self.data, 0)
+            except ResourceError as error:  # it is too large for this machine
+                raise ConfigError(str(error)) from None
+            self._candidates[key] = self._measure(model)
         return self._candidates[key]
 
     def _measure(self, model: nn.Module) -> Candidate:
         params = count_parameters(model)
         weights = float(params * BYTES_OF_WEIGHT[self.budget.precision])
         candidate = Candidate(model_name(model), params, None, Needs(size=weights))
-        if not self.budget.fits(candidate.needs):
+        if self.budget.share(candidate.needs) > FAR and not self.budget.fits(candidate.needs):
             return candidate
         with scratch_folder() as folder:
             exported = to_onnx(model.eval(), self.data.train.inputs[:2])
@@ -123,6 +130,11 @@ class NeedsMeter:
                 example.numpy(),
                 lambda *_: None,
             )[0]
+        if limits.memory is not None and row.memory is None:
+            raise ResourceError(
+                "budget.memory: this system does not tell how much memory a process takes. Leave "
+                "it out, or search on Linux."
+            )
         factor = 1.0 if self.device is None else self.device.factor
         needs = candidate.needs._replace(
             latency=None if limits.latency is None else factor * row.one_core.median,

@@ -22,11 +22,11 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import BaseJournalBackend
 from optuna.trial import TrialState
 
-from limbeck.run.search import Trial
+from limbeck.run.search import Trial, value_of
 from limbeck.search.space import Parameter, SearchSpace
 
 MAX_REFUSALS = 30
-"""Number of proposals over the budget, one after the other, after which a round ends."""
+"""Number of proposals over the budget, one after the other, after which a round takes none."""
 
 Evaluate = Callable[[int, dict[str, Any]], Trial]
 """Function from the number and the settings of a proposal to its trial, with its state."""
@@ -89,23 +89,57 @@ class Proposer:
         study = self._study(trials, MemoryBackend(), round_number)
         proposals: list[Trial] = []
         waiting = refusals = 0
-        while waiting < count and refusals < MAX_REFUSALS:
-            number = len(trials) + len(proposals)
+
+        def add() -> bool:
+            """Add a proposal and its variants; returns whether it is within the budget."""
+            nonlocal waiting
             proposal, settings = self._ask(study)
-            trial = evaluate(number, settings)
+            trial = evaluate(len(trials) + len(proposals), settings)
             proposals.append(trial)
             if trial.state != "waiting":
-                refusals += 1
                 self._tell(study, proposal, trial)
-                continue
-            waiting, refusals = waiting + 1, 0
+                return False
+            waiting += 1
             architecture = {name: proposal.params[name] for name in self._names(settings)}
             for _ in range(min(self.space.variants - 1, count - waiting)):
                 study.enqueue_trial(architecture)
                 _, settings = self._ask(study)
                 proposals.append(evaluate(len(trials) + len(proposals), settings))
                 waiting += 1
+            return True
+
+        while waiting < count and refusals < MAX_REFUSALS:
+            refusals = 0 if add() else refusals + 1
+        if not waiting:
+            for architecture in self._safe_architectures(trials):
+                if waiting < count:
+                    study.enqueue_trial(architecture)
+                    add()
         return proposals
+
+    def _safe_architectures(self, trials: Sequence[Trial]) -> list[dict[str, Any]]:
+        """Return architectures for a round without a proposal within the budget.
+
+        They are the best ones so far; without any, the smallest student of each kind.
+        """
+        results = sorted(
+            (trial for trial in trials if trial.value is not None),
+            key=lambda trial: (value_of(trial), trial.number),
+        )
+        settings = [dict(trial.settings) for trial in results]
+        if not settings:
+            for student in self.students:
+                parameters = self.space.parameters_of_student(student)
+                smallest = {parameter.name: int(parameter.low) for parameter in parameters}
+                settings.append({"student": student, **smallest})
+        architectures: list[dict[str, Any]] = []
+        for entry in settings:
+            architecture = {"student": entry["student"]}
+            for parameter in self.space.parameters_of_student(entry["student"]):
+                architecture[f"{entry['student']}.{parameter.name}"] = entry[parameter.name]
+            if architecture not in architectures:
+                architectures.append(architecture)
+        return architectures if not results else architectures[: self.space.architectures]
 
     def journal(self, trials: Sequence[Trial]) -> str:
         """Return the journal of a study with all results, for the tools of Optuna."""

@@ -56,6 +56,11 @@ class SearchSettings:
         """
         if not isinstance(settings, Mapping):
             raise ConfigError(f"fit={settings!r} should be a group of settings.")
+        unknown = sorted(map(str, settings.keys() - {"budget", "search", "trials", "hours"}))
+        if unknown:
+            raise ConfigError(
+                f"Unknown key `{unknown[0]}`. Known keys: budget, search, trials, hours."
+            )
         return cls(
             budget=Budget.of(settings.get("budget") or {}),
             space=SearchSpace.of(settings.get("search")),

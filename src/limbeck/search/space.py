@@ -79,7 +79,7 @@ def _convnet(width: int, depth: int, shape: Sequence[int]) -> Builder:
         stride = 2 if math.ceil(side / 2) >= MIN_SIDE else 1
         side = math.ceil(side / stride)
         strides.append(stride)
-    channels = [width * 2**layer for layer in range(depth)]
+    channels = [min(width * 2**layer, MAX_WIDTH) for layer in range(depth)]
     return partial(ConvNet, channels=channels, strides=strides, dropout=0.0)
 
 

@@ -2,10 +2,11 @@
 
 import math
 import shutil
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from limbeck._base.errors import LimbeckError
+from limbeck._base.errors import DivergedError, LimbeckError, LimbeckWarning, ResourceError
 from limbeck.report.formats import plural
 from limbeck.study.choice import validation_value
 from limbeck.study.cohorts import CohortPlan
@@ -43,9 +44,15 @@ class TrialTrainer(StudentTrainer):
     on_values: OnValues
 
     def train_round(self, cohorts: Sequence[SearchCohort]) -> None:
-        """Train the cohorts of a round. A cohort that fails does not stop the others."""
+        """Train the cohorts of a round. A cohort that fails does not stop the others.
+
+        Raises:
+            ResourceError: If memory ran out, after all others.
+        """
         self.cohorts = cohorts
-        self.train()
+        error = self.train()
+        if error is not None:
+            raise error
 
     def _is_done(self, cohort: CohortPlan) -> bool:
         return False  # a round has the students without a result alone
@@ -57,9 +64,17 @@ class TrialTrainer(StudentTrainer):
         return replace(job, label=f"{name}, {plural(len(plan.arms), 'student')}")
 
     def _finish(self, plan: CohortPlan, result: JobResult) -> LimbeckError | None:
-        """Score the students of a cohort on the validation split, and forget them."""
+        """Score the students of a cohort on the validation split, and forget them.
+
+        Without enough memory they have no result, so that a search that goes on trains them again.
+        """
+        error = result.error
+        if isinstance(error, ResourceError):
+            return error
+        if error is not None and not isinstance(error, DivergedError):
+            warnings.warn(f"{result.job.label}: {error}", LimbeckWarning, stacklevel=2)
         values: dict[str, float | None] = {arm.name: None for arm in plan.arms}
-        if result.error is None:
+        if error is None:
             task = result.job.task
             diverged = {arm for arm, _, _ in task.diverged}
             for arm, _, model in task.cohort.members():

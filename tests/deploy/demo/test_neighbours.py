@@ -1,6 +1,7 @@
 """The demo of embeddings: a sentence in, the nearest validation texts of all models out."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from support.sentence_encoders import write_encoder, write_texts
 from limbeck.cli.main import main
 from limbeck.data import sentences
 from limbeck.deploy.demo import Demo
+from limbeck.deploy.demo.neighbours import Neighbours
 from limbeck.deploy.models_of_run import load_models
 
 TEXTS = ["aab", "ab", "abb", "bb", "cc", "ccb"] * 6
@@ -63,6 +65,19 @@ def test_a_validation_text_is_no_neighbour_of_itself(demo):
     texts = texts_in(demo)
     _, answer = ask(demo, "/text", [texts[3]])
     assert all(row != 3 for neighbours in answer["outputs"] for row, _ in neighbours)
+
+
+def test_copies_of_a_text_leave_a_shorter_list(data):
+    texts = data.val.inputs[:5].clone()
+    texts[:4] = texts[0]
+    few = SimpleNamespace(
+        val=SimpleNamespace(inputs=texts), padding=data.padding, tokenizer=data.tokenizer
+    )
+    (model,) = models_of(student=count("a", "b"))
+    neighbours = Neighbours([model], few)
+    text = texts[:1]
+    ((answer,),) = [neighbours.of(text, [model.logits(text)[0]])]
+    assert [row for row, _ in answer] == [4]
 
 
 def test_a_run_of_embeddings_is_shown_with_its_teacher(tmp_path, monkeypatch, capsys):

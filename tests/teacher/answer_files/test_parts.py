@@ -128,6 +128,23 @@ def test_a_folder_of_somebody_else_has_no_digests(tmp_path):
         read(to)
 
 
+def test_parts_of_somebody_else_are_neither_used_nor_written_over(faulty, tmp_path):
+    Storage(ADDRESS).write("part-00001.parquet", b"of somebody else")
+    with pytest.raises(ConfigError):
+        write(ADDRESS)
+    assert Storage(ADDRESS).read("part-00001.parquet") == b"of somebody else"
+    write(tmp_path / "answers")
+    (tmp_path / "answers" / "part-00007.parquet").write_bytes(part(0))
+    with pytest.raises(TeacherError, match=r"part-00007\.parquet is not listed"):
+        Answers(tmp_path / "answers").read(Requirements(NAMES))
+
+
+def test_a_folder_that_another_process_has_finished_is_not_replaced(tmp_path):
+    write(tmp_path / "answers")
+    with pytest.raises(ConfigError, match="already exists"):
+        write(tmp_path / "answers")
+
+
 def test_a_second_process_is_refused_at_once(tmp_path):
     to = tmp_path / "answers"
     with open_parts(to, lambda: KEY, 3):

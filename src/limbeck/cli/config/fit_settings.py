@@ -51,6 +51,8 @@ def split_overrides(overrides: Sequence[str]) -> tuple[list[str], dict[str, Any]
             raise ConfigError(f"'limbeck fit' takes no {key}=. {REFUSED[section]}")
         if section == "profile":
             raise ConfigError(f"Unknown key `{key}`. Did you mean `budget.profile`?")
+        if section in OWN and override[0] in "+~":
+            raise ConfigError(f"{override}: write {key}=VALUE, without {override[0]}.")
         (own if section in OWN else rest).append(override)
     for section in ("budget", "search"):
         if any(parse(override).key == section for override in own):

@@ -104,7 +104,7 @@ export class Answers {
     const view = scores && VIEWS[this.facts.outputs](this.facts, scores, model, this.outputs[this.teacher]);
     card.querySelector(".top").textContent = view ? view.title : "–";
     card.querySelectorAll(".bar").forEach((bar, rank) => {
-      const entry = view ? view.bars[rank] : { name: this.names[rank], share: 0, text: "" };
+      const entry = view && view.bars[rank] || { name: this.names[rank], share: 0, text: "" };
       bar.firstChild.textContent = bar.firstChild.title = entry.name;
       bar.querySelector("i").style.transform = `scaleX(${entry.share})`;
       bar.querySelector("small").textContent = entry.text;

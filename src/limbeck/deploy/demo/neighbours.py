@@ -1,5 +1,6 @@
 """Nearest validation texts of the demo of embeddings, by the vectors of each model."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -62,5 +63,7 @@ class Neighbours:
             cosines = own @ unit(vector[None].cpu().float())[0]
             nearest = cosines.masked_fill(is_same, -torch.inf).topk(self._count)
             pairs = zip(nearest.indices.tolist(), nearest.values.tolist(), strict=True)
-            answers.append([[row, round(cosine, 4)] for row, cosine in pairs])
+            answers.append(
+                [[row, round(cosine, 4)] for row, cosine in pairs if math.isfinite(cosine)]
+            )
         return answers

@@ -110,7 +110,7 @@ class RemoteFolder(PartFolder):
 
     def has_others(self) -> bool:
         """Whether there are other files; see :class:`PartFolder`."""
-        return any(name != LEASE and not is_part(name) for name in self.storage.files())
+        return any(name != LEASE for name in self.storage.files())
 
     def is_sound(self, name: str, digest: str) -> bool:
         """Whether a part is there; its digest is checked when it is used."""
@@ -164,8 +164,3 @@ def digests_of(manifest: dict[str, Any]) -> dict[str, str]:
     """Return the SHA-256 of each part by its name."""
     digests = manifest.get("sha256")
     return digests if isinstance(digests, dict) else {}
-
-
-def is_part(name: str) -> bool:
-    """Whether a file has the name of a part."""
-    return name.startswith("part-") and name.endswith(".parquet")

@@ -123,6 +123,8 @@ def open_parts(to: Path | str, key: Callable[[], str], count: int) -> Iterator[P
     with remove_new_folder_on_failure(path.absolute().parent):
         folder.mkdir(parents=True, exist_ok=True)
         with hold_lock(folder):
+            if path.exists():  # another process was faster
+                raise ConfigError(f"{path} already exists. Choose another to=, or remove it.")
             parts = Parts(Folder(folder), key(), count)
             remove_leftovers(folder)
             with _writing(parts):
@@ -191,5 +193,7 @@ def check_parts(folder: Path, digests: Mapping[str, str], where: str) -> None:
     if missing:
         raise TeacherError(f"{where}: {missing[0]} is missing. Write the answers again.")
     for name, digest in digests.items():
-        if digest != expected.get(name, digest):
+        if name not in expected:
+            raise TeacherError(f"{where}/{name} is not listed in {MANIFEST}. Move it elsewhere.")
+        if digest != expected[name]:
             raise TeacherError(f"{where}/{name} is damaged: its SHA-256 is not that of {MANIFEST}.")
