@@ -260,23 +260,34 @@ def test_a_worker_that_is_lost_costs_the_block_that_it_works_on(ray, tmp_path):
 
 
 @dataclass(frozen=True)
-class SlowStart(Deadly):
-    """Work whose first block takes as long as all others."""
+class LateBlock(Deadly):
+    """Work whose first block ends after some others, and then says how many had ended.
+
+    Attributes:
+        others: Number of other blocks.
+    """
+
+    others: int = 0
 
     def compute(self, number):
-        time.sleep(2.0 if number == 0 else 0.01)
-        return b""
+        if number:
+            (self.folder / str(number)).touch()
+            return b""
+        deadline = time.monotonic() + 60
+        while len(list(self.folder.iterdir())) < self.others and time.monotonic() < deadline:
+            time.sleep(0.05)
+        time.sleep(0.5)  # the time in which further blocks would end, if there were any
+        return str(len(list(self.folder.iterdir()))).encode()
 
 
 def test_few_blocks_are_ahead_of_a_late_one(ray, tmp_path, monkeypatch):
     """A file is written in order: all blocks after a late one wait in memory."""
     monkeypatch.setattr("limbeck.study.cluster.blocks.MAX_AHEAD", 3)
     with connect(Launcher(name="ray")) as cluster:
-        numbers = [
-            number for number, _ in compute_blocks(SlowStart(tmp_path, 0), range(60), cluster)
-        ]
-    assert sorted(numbers) == list(range(60))
-    assert 0 < numbers.index(0) <= 3 * cluster.slots
+        most = 3 * cluster.slots - 1
+        blocks = dict(compute_blocks(LateBlock(tmp_path, 0, most), range(30), cluster))
+    assert sorted(blocks) == list(range(30))
+    assert int(blocks[0]) == most
 
 
 def test_workers_that_are_lost_too_often_are_one_message(ray, tmp_path):
