@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from support.encoders import new_classifier, texts_of
+from torch import nn
 
 from limbeck._base.errors import DataError
 from limbeck.deploy.cost import multiply_adds
@@ -27,6 +29,20 @@ def test_multiply_adds_of_convolutions_are_weights_times_places():
     last = next(m for m in reversed(list(net.modules())) if isinstance(m, torch.nn.Linear))
     expected = 3 * 5 * 9 * 64 + 5 * 7 * 9 * 16 + last.weight.numel()
     assert multiply_adds(net, torch.zeros(1, 3, 8, 8, dtype=torch.uint8)) == expected
+
+
+@pytest.mark.parametrize("kind", ["fused", "layers"])
+def test_multiply_adds_of_attention_are_those_of_its_products(kind):
+    tokens, width, hidden = 10, 8, 12
+    if kind == "fused":  # one call of PyTorch's attention
+        net = new_classifier(num_hidden_layers=1, hidden_size=width, intermediate_size=hidden)
+        example, other = texts_of(tokens)[:, :tokens], width * width + 3 * width  # pooler and head
+    else:  # PyTorch computes these layers in one operation
+        net = nn.TransformerEncoderLayer(width, 2, hidden, batch_first=True)
+        example, other = torch.zeros(1, tokens, width), 0
+    weights = 4 * width * width + 2 * width * hidden
+    assert multiply_adds(net, example) == tokens * weights + 2 * tokens**2 * width + other
+    assert torch.backends.mha.get_fastpath_enabled()
 
 
 @pytest.fixture(scope="module")

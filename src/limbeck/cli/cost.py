@@ -11,6 +11,7 @@ from limbeck.cli.terminal import note as say_note
 from limbeck.cli.terminal import say, text_table
 
 if TYPE_CHECKING:
+    from limbeck.data import Dataset
     from limbeck.run.cost import Cost
     from limbeck.run.folder import RunFolder
 
@@ -49,7 +50,7 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.run = path_or_address(words[0])
         return on_copy(_measure_run)(arguments)
     for word in words:
-        if "=" not in word:
+        if "=" not in word and not word.startswith("~"):  # ~KEY removes a setting
             raise ConfigError(
                 f"'limbeck cost' takes one run folder, or settings of the form KEY=VALUE, not "
                 f"{word!r} together with others."
@@ -66,14 +67,18 @@ def _measure_untrained(overrides: list[str], *, multirun: bool) -> int:
     from limbeck.study.arms import build
     from limbeck.study.from_teacher import starts_from_teacher
 
-    data, builders = build_models(plain_settings(compose(overrides, None, multirun=multirun)))
-    students = {}
+    settings = plain_settings(compose(overrides, None, multirun=multirun))
+    data, builders = build_models(settings)
     for arm, builder in builders.items():
         if starts_from_teacher(builder):
             raise ConfigError(
                 f"arms.{arm}: the student starts from its teacher, so its size depends on it. "
                 "Run the study, then measure the run."
             )
+    if data.kind.outputs == "vectors":
+        data = _with_dimensions(data, settings)
+    students = {}
+    for builder in builders.values():
         student = build(builder, data, seed=0)
         students[model_name(student), count_parameters(student)] = student
     names = [name for name, _ in students]
@@ -86,6 +91,17 @@ def _measure_untrained(overrides: list[str], *, multirun: bool) -> int:
     )
     say(cost_table(result))
     return 0
+
+
+def _with_dimensions(data: "Dataset", settings: dict[str, Any]) -> "Dataset":
+    """Return a dataset of embeddings with the number of dimensions of its teacher's vectors."""
+    from limbeck.cli.config.instantiate import build_data_and_teacher
+    from limbeck.study.embeddings import with_dimensions
+
+    teacher = None
+    if settings["teacher"].get("from") is not None:
+        _, teacher = build_data_and_teacher(settings)
+    return with_dimensions(data, teacher)
 
 
 def _measure_run(arguments: argparse.Namespace) -> int:

@@ -146,12 +146,6 @@ def check_has_one_answer(data: Dataset, verb: str) -> None:
             f"'limbeck fit' searches for classifiers and regressors, but {data.name} is for "
             f"{'text' if data.positions is not None else data.kind.description}. Use 'limbeck run'."
         )
-    if data.kind.outputs == "vectors" and verb != "export":
-        raise ConfigError(
-            f"'limbeck {verb}' needs classifiers, but {data.name} is for embeddings. The students "
-            "of this run are stored under students/ as model.safetensors; 'limbeck export RUN "
-            "format=sentence_transformers' writes one for sentence-transformers."
-        )
     if data.positions is not None:
         raise ConfigError(
             f"'limbeck {verb}' needs classifiers, but {data.name} is text. The students of this "

@@ -5,8 +5,8 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from limbeck._base.errors import ResourceError
 from limbeck._base.progress import Advance
@@ -62,7 +63,8 @@ class CostModel:
 def multiply_adds(model: nn.Module, example: Tensor) -> int:
     """Count the multiply-adds of matrix products and convolutions for one input.
 
-    This is half the number of operations that PyTorch counts.
+    This is half the number of operations that PyTorch counts. Attention is computed in plain steps
+    meanwhile, because PyTorch counts nothing in its fast kernels for the CPU.
 
     Args:
         model: Model, which is set to eval mode.
@@ -70,9 +72,21 @@ def multiply_adds(model: nn.Module, example: Tensor) -> int:
     """
     from torch.utils.flop_counter import FlopCounterMode
 
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
+    with FlopCounterMode(display=False) as counter, torch.no_grad(), _plain_attention():
         model.eval()(as_float(example[:1]))
     return counter.get_total_flops() // 2
+
+
+@contextmanager
+def _plain_attention() -> Iterator[None]:
+    """Compute attention by matrix products, not by a fast kernel."""
+    has_fast_path = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with sdpa_kernel(SDPBackend.MATH):
+            yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(has_fast_path)
 
 
 @dataclass(frozen=True)

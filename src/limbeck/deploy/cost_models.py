@@ -12,6 +12,7 @@ from limbeck.data import Dataset
 from limbeck.data.padding import cut_padding
 from limbeck.deploy.cost import BATCH, CostModel, measure, multiply_adds
 from limbeck.deploy.onnx_export import calibration_inputs, quantize, to_onnx, write_model
+from limbeck.deploy.vectors import UnitVectors
 from limbeck.models import count_parameters, model_name
 from limbeck.models.files.rebuild import describe
 from limbeck.run.cost import SCHEMA, Cost
@@ -23,6 +24,8 @@ def cost_model(
     name: str, members: Sequence[nn.Module], paths: Sequence[Path], data: Dataset, folder: Path
 ) -> CostModel:
     """Export the members of an ensemble, or a single model, to the files that are measured.
+
+    Those of embeddings give vectors of length 1, as in a bundle.
 
     Args:
         name: Name of the model.
@@ -41,7 +44,8 @@ def cost_model(
     calibration = calibration_inputs(inputs)
     files: dict[str, list[Path]] = {"fp32": [], "int8": []}
     for number, member in enumerate(members):
-        model = to_onnx(member, inputs[:2])
+        is_encoder = data.kind.outputs == "vectors"
+        model = to_onnx(UnitVectors(member) if is_encoder else member, inputs[:2])
         small = quantize(model, calibration, folder)
         for precision, content in (("fp32", model), ("int8", small)):
             file = folder / f"{precision}-{number}.onnx"

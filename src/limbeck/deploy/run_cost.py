@@ -6,12 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from limbeck._base.errors import ConfigError
 from limbeck._base.progress import Advance, StageProgress
 from limbeck._base.scratch import scratch_folder
 from limbeck.data import Dataset
+from limbeck.data.embeddings import set_dimensions
 from limbeck.deploy.choice import best_student, check_has_one_answer
 from limbeck.deploy.cost import CostModel
 from limbeck.deploy.cost_models import cost_model, measure_models
@@ -26,6 +27,7 @@ from limbeck.deploy.onnx_export import (
     check_onnx_is_installed,
     onnx_logits,
 )
+from limbeck.deploy.student import vectors_of_teacher
 from limbeck.evaluation.judges import judge_of
 from limbeck.evaluation.metrics import errors
 from limbeck.evaluation.predictions import Predictions
@@ -82,9 +84,13 @@ def cost(
         raise ConfigError(f"{folder.path} has no models to measure.")
     arms = _arms_by_architecture(summary)
     _check_models(folder, summary, arms)
+    vectors = None
+    if data.kind.outputs == "vectors":
+        vectors = torch.from_numpy(vectors_of_teacher(folder))
+        data = set_dimensions(data, vectors.shape[1])
     stages = StageProgress(enabled=progress)
     with scratch_folder() as temporary:
-        exporter = _Exporter(data, Path(temporary), combine)
+        exporter = _Exporter(data, Path(temporary), combine, vectors)
         with stages.stage("exporting", len(arms) + 1) as advance:
             models = _export_models(folder, summary, arms, exporter, build, advance)
         with stages.stage("measuring", 1.0) as advance:
@@ -138,12 +144,21 @@ def _export_models(
 
 
 class _Exporter:
-    """Exports models to ONNX files in a temporary folder and counts their test errors."""
+    """Exports models to ONNX files in a temporary folder and counts their test errors.
 
-    def __init__(self, data: Dataset, folder: Path, combine: str):
+    Args:
+        data: Dataset of the run.
+        folder: Temporary folder.
+        combine: Rule by which the answers of several models are combined.
+        vectors: Test vectors of the teacher of embeddings ``[N, D]``; None for other data.
+    """
+
+    def __init__(self, data: Dataset, folder: Path, combine: str, vectors: Tensor | None):
         self.data = data
         self.folder = folder
         self.combine = combine
+        self.vectors = vectors
+        self.judge = None if data.kind.has_classes else judge_of(data)
 
     def export(self, name: str, members: Sequence[nn.Module], paths: Sequence[Path]) -> CostModel:
         """Export the members of an ensemble, or a single model.
@@ -167,7 +182,7 @@ class _Exporter:
         answers = []
         for file in files:
             logits = onnx_logits(
-                file.read_bytes(), precision, test.inputs, self.data.class_names, self.data.padding
+                file.read_bytes(), precision, test.inputs, self.data.output_names, self.data.padding
             )
             if self.data.kind.has_classes and self.combine == "probabilities":
                 logits = softmax(logits, axis=1)
@@ -175,9 +190,9 @@ class _Exporter:
                 logits = expit(logits.astype(float))
             answers.append(logits)
         mean = np.mean(answers, axis=0)
-        if self.data.kind.has_classes:
+        if self.judge is None:
             return int(errors(torch.from_numpy(mean), test.labels))
         if self.data.kind.outputs == "labels" and len(files) > 1:
             mean = logit(mean)
-        scored = Predictions(torch.from_numpy(mean), test.labels, None)
-        return float(judge_of(self.data).parts(scored).sum())
+        scored = Predictions(torch.from_numpy(mean), test.labels, self.vectors)
+        return float(self.judge.parts(scored).sum())

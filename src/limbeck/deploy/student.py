@@ -54,14 +54,7 @@ def logits_of_run(
         ConfigError: If the student has no such constants.
         UntrustedFileError: If the file is damaged or lacks the student.
     """
-    check_results(folder, folder.predictions)
-    try:
-        with open_arrays(folder.predictions) as arrays:
-            logits = arrays[f"students/{arm}/seed{seed}"]
-    except DAMAGED_ARRAYS:
-        raise UntrustedFileError(
-            f"{folder.predictions} is missing, damaged or lacks arm {arm}, seed {seed}."
-        ) from None
+    logits = _test_outputs(folder, f"students/{arm}/seed{seed}", f"arm {arm}, seed {seed}")
     if adjusted is None:
         return logits
     for method in summary.arm(arm).adjusted or ():
@@ -73,6 +66,27 @@ def logits_of_run(
     raise ConfigError(
         f"{folder.path}: arm {arm}, seed {seed} has no constants for adjusted={adjusted}."
     )
+
+
+def vectors_of_teacher(folder: RunFolder) -> np.ndarray:
+    """Read the teacher's test vectors ``[N, D]`` of a run of embeddings.
+
+    Raises:
+        UntrustedFileError: If the file is damaged or lacks them.
+    """
+    return _test_outputs(folder, "teacher", "the teacher's vectors")
+
+
+def _test_outputs(folder: RunFolder, key: str, words: str) -> np.ndarray:
+    """Read one array of ``predictions.npz``; ``words`` name it in messages."""
+    check_results(folder, folder.predictions)
+    try:
+        with open_arrays(folder.predictions) as arrays:
+            return arrays[key]
+    except DAMAGED_ARRAYS:
+        raise UntrustedFileError(
+            f"{folder.predictions} is missing, damaged or lacks {words}."
+        ) from None
 
 
 def outputs_of(model: nn.Module, split: Split) -> np.ndarray:

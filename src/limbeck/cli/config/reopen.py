@@ -20,6 +20,8 @@ from limbeck.cli.config.instantiate import build_models, insert_views
 from limbeck.cli.config.saved_settings import add_new_settings, read_saved_settings
 from limbeck.cli.config.trust import Trust
 from limbeck.data import Dataset
+from limbeck.data.embeddings import set_dimensions
+from limbeck.deploy.student import vectors_of_teacher
 from limbeck.run.folder import RunFolder
 from limbeck.run.search import read_search
 from limbeck.run.summary import read_summary
@@ -127,6 +129,8 @@ def _finished_run(run: RunFolder, trust: Trust) -> Iterator[FinishedRun]:
     with _working_directory(command.folder, trust):
         trust.check(run.path, _settings_of_models(settings), ())
         data, students = build_models(settings, with_students=trust.is_given)
+        if students and data.kind.outputs == "vectors":  # classes of students take their number
+            data = set_dimensions(data, vectors_of_teacher(run).shape[1])
         teacher = settings["teacher"]
 
         search = read_search(run)
