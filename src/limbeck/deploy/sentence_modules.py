@@ -111,13 +111,15 @@ def _write_encoder(folder: Path, student: SentenceEncoder, data: Dataset) -> Non
     assert data.tokenizer is not None
     length = data.shape[0]
     tokenizer = _tokenizer_of(data, length)
-    names = data.tokenizer.names
-    padding = student.net.config.get_text_config().pad_token_id
+    own_padding = student.net.config.get_text_config().pad_token_id
+    pad_token = _pad_token(tokenizer, (own_padding, data.tokenizer.padding))
     student.save(folder)
     write_bytes(folder / "tokenizer.json", tokenizer)
-    settings = {"tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": length}
-    if padding < len(names):
-        settings["pad_token"] = names[padding]
+    settings = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "model_max_length": length,
+        "pad_token": pad_token,
+    }
     _write_json(folder / "tokenizer_config.json", settings)
     _write_json(folder / "sentence_bert_config.json", {"max_seq_length": length})
     normalize = ["Normalize"] if student.normalize else []
@@ -130,6 +132,31 @@ def _write_encoder(folder: Path, student: SentenceEncoder, data: Dataset) -> Non
     saved = load_sentence_encoder(folder, texts, student.frame)
     batches = _test_texts(data)
     _check(student, batches, [predict(saved, batches)])
+
+
+def _pad_token(tokenizer: bytes, candidates: Sequence[int]) -> str:
+    """Return the token with which sentence-transformers pads the texts of a batch.
+
+    Padding is masked, so any special token will do. Other tokens will not: what is declared as
+    padding is cut out of texts before they are encoded.
+
+    Args:
+        tokenizer: Content of ``tokenizer.json``.
+        candidates: Token ids of which the first that is special is preferred.
+
+    Raises:
+        ConfigError: If the tokenizer has no special tokens.
+    """
+    entries = parse_json(tokenizer).get("added_tokens") or []
+    special = {entry["id"]: entry["content"] for entry in entries if entry["special"]}
+    if not special:
+        raise ConfigError(
+            f"format={FORMAT} needs a special token to pad texts with, such as [PAD], but the "
+            "tokenizer of the run has no special tokens. 'limbeck export RUN' without format= "
+            "writes a bundle, which needs none."
+        )
+    number = next((number for number in candidates if number in special), min(special))
+    return special[number]
 
 
 # Both ---------------------------------------------------------------------------------------------
