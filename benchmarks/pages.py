@@ -145,7 +145,7 @@ def _facts(entry: Entry) -> str:
         f"limbeck {entry['versions']['limbeck']} at {_commit(entry['commit'])}, "
         f"torch {entry['versions']['torch']}, {_machine(entry['hardware'])}, "
         f"{entry['precision']}, {entry['date']}. Wall time {seconds(durations['total'])} "
-        f"({stages}). {_sizes(entry['data'])}; the test split was used once, at the end. "
+        f"({stages}). {_sizes(entry['data'])}; the study used the test split once, at the end. "
         f"Students: {plural(entry['epochs'], 'epoch')}, batches of {entry['batch_size']:,}, "
         f"{formats.seeds_and_splits(entry['seeds'], entry.get('splits'))}. Mean ± standard "
         "deviation over seeds."
