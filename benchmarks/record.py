@@ -59,6 +59,8 @@ COMPARISON_KEYS = (
     "p_bh",
     "needed",
 )
+MAX_COLUMNS = 100
+"""Length of a line of results.json that holds a whole list or object."""
 LIMITS = {"at_least": operator.ge, "at_most": operator.le, "equals": operator.eq}
 
 
@@ -79,7 +81,7 @@ def main() -> None:
     for entry in record["entries"]:
         entry["goals"] = judge(goals["goals"].get(entry["name"], []), entry)
     record["entries"].sort(key=lambda entry: entry["name"])
-    file.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    file.write_text(compact_json(record) + "\n", encoding="utf-8")
     for page in write_pages(record, options.results, goals["without"]):
         print(f"wrote {page}")
 
@@ -111,6 +113,33 @@ def write_figures(folder: Path, name: str, figures: Mapping[str, str]) -> None:
         earlier.unlink()
     for file, svg in figures.items():
         (folder / file).write_text(round_coordinates(svg) + "\n", encoding="utf-8")
+
+
+def compact_json(value: Any, indent: str = "") -> str:
+    """Return JSON in few lines: one for what fits into it, and for a list or object of numbers.
+
+    Args:
+        value: Content.
+        indent: Spaces before its first line, which are not returned.
+    """
+    line = json.dumps(value, ensure_ascii=False)
+    if not isinstance(value, (list, dict)) or len(indent) + len(line) <= MAX_COLUMNS:
+        return line
+    is_list = isinstance(value, list)
+    items = value if is_list else value.values()
+    if all(item is None or isinstance(item, (int, float)) for item in items):
+        return line
+    inner = indent + " "
+    if is_list:
+        parts = [compact_json(item, inner) for item in value]
+    else:
+        parts = [
+            f"{json.dumps(key, ensure_ascii=False)}: {compact_json(item, inner)}"
+            for key, item in value.items()
+        ]
+    body = f",\n{inner}".join(parts)
+    start, end = "[]" if is_list else "{}"
+    return f"{start}\n{inner}{body}\n{indent}{end}"
 
 
 def read_goals() -> dict[str, Any]:

@@ -11,6 +11,7 @@ from limbeck.cli.config.groups import choices
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "docs" / "results"
+MAX_SIZE = 1_000_000
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +64,29 @@ def test_results_hold_no_place_of_a_machine_and_all_figures(on_record):
         assert all((RESULTS / figure["file"]).is_file() for figure in entry["figures"])
     selected = {figure["file"] for entry in on_record["entries"] for figure in entry["figures"]}
     assert {file.name for file in RESULTS.glob("*-figure-*.svg")} == selected
+
+
+def test_files_of_results_are_small(tools, on_record):
+    record, _ = tools
+    text = (RESULTS / "results.json").read_text(encoding="utf-8")
+    assert text == record.compact_json(on_record) + "\n", "write it with benchmarks/record.py"
+    large = [file.name for file in RESULTS.rglob("*") if file.stat().st_size > MAX_SIZE]
+    assert not large
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ({"a": [1, 2], "b": None}, '{"a": [1, 2], "b": null}'),
+        ([], "[]"),
+        (list(range(60)), f"[{', '.join(map(str, range(60)))}]"),
+        ({"x" * 60: 1.5, "y" * 60: None}, f'{{"{"x" * 60}": 1.5, "{"y" * 60}": null}}'),
+        (["é" * 60, [{"z" * 96: 1}]], f'[\n "{"é" * 60}",\n [\n  {{"{"z" * 96}": 1}}\n ]\n]'),
+    ],
+)
+def test_results_take_few_lines(tools, value, text):
+    assert tools[0].compact_json(value) == text
+    assert json.loads(text) == value
 
 
 # Goals, commands and entries ----------------------------------------------------------------------
