@@ -96,3 +96,34 @@ def test_losses_are_recorded_as_they_are_used(folder, capsys):
     assert "objective.hard=cross_entropy is not for regression. Choose one of mse" in (
         capsys.readouterr().err
     )
+
+
+@pytest.mark.parametrize(
+    ("words", "where"),
+    [
+        (["objective=kl"], "objective"),
+        (["objective.soft=kl"], "objective"),
+        (["arms.soft.objective.soft=kl"], "arms.soft.objective"),
+        (["-m", "objective.soft=kl,mse"], "arms.soft,soft=kl.objective"),
+        (["-m", "objective=mse,kl"], "arms.soft,objective=kl.objective"),
+    ],
+)
+def test_a_loss_of_classes_that_was_chosen_is_refused(tmp_path, capsys, words, where):
+    assert (
+        main(["run", "recipe=regression", "arms.bounded=null", f"out={tmp_path}/run", *words]) == 2
+    )
+    assert (
+        f"{where}.soft=kl is not for regression. Choose one of mse, huber"
+        in capsys.readouterr().err
+    )
+
+
+@pytest.mark.parametrize("key", ["objective.soft", "objective"])
+def test_losses_of_regression_are_swept(tmp_path, key):
+    small = ["quick=true", f"out={tmp_path}/run"]
+    assert main(["run", "-m", "recipe=regression", f"{key}=mse,huber", *small]) == 0
+    arms = json.loads((tmp_path / "run" / "summary.json").read_text(encoding="utf-8"))["arms"]
+    name = key.rpartition(".")[2]
+    losses = {arm["name"]: (arm["objective"]["hard"], arm["objective"]["soft"]) for arm in arms}
+    assert losses[f"soft,{name}=mse"] == ("mse", "mse")
+    assert losses[f"soft,{name}=huber"] == ("mse", "huber")

@@ -187,7 +187,7 @@ class _Builder:
         self, *, out: Path, resume: bool, record: dict[str, Any] | None, follow_links: bool
     ) -> Study:
         settings = self.settings
-        fit_losses(settings["objective"], self.data().kind, self.overrides)
+        fit_losses(settings, self.data().kind, self.overrides)
         seeds = seed_list(settings["seeds"])
         if self.quick:
             seeds = seeds[:QUICK_SEEDS]
