@@ -4,6 +4,7 @@ import shutil
 
 import numpy as np
 import pytest
+from scipy.special import softmax
 from support.image_studies import ARMS, dataset, small, study_of
 
 from limbeck import Arm, Objective, Optimizer, Teacher
@@ -140,9 +141,10 @@ def test_a_resumed_run_trains_what_is_missing_again(data, finished, tmp_path):
         np.testing.assert_array_equal(values, predictions(copy)[name])
 
 
-def test_the_teachers_of_a_run_serve_the_same_splits_again(data, finished, tmp_path):
+@pytest.mark.parametrize("form", [lambda run: Teacher(source=[run]), str])
+def test_the_teachers_of_a_run_serve_the_same_splits_again(data, finished, tmp_path, form):
     out, _ = finished
-    teacher = Teacher(source=[out])
+    teacher = form(out)
     summary = study_of(data, tmp_path / "run", teacher=teacher, seeds=SEEDS, splits=2).run()
     for name, values in predictions(out).items():
         np.testing.assert_array_equal(values, predictions(tmp_path / "run")[name])
@@ -156,6 +158,43 @@ def test_the_ensembles_of_a_run_serve_the_same_splits_again(data, tmp_path):
     study_of(data, second, teacher=Teacher(source=[first]), seeds=2, splits=2).run()
     for name, values in predictions(first).items():
         np.testing.assert_array_equal(values, predictions(second)[name])
+
+
+@pytest.mark.parametrize(
+    ("splits", "teachers"),
+    [
+        (1, {"teacher": SEEDS[:2]}),
+        (2, {"teacher": SEEDS[:2], "teacher/split1": SEEDS[2:]}),
+        (4, {"teacher": SEEDS[:2]}),
+    ],
+)
+def test_students_teach_the_split_on_which_they_were_trained(
+    data, finished, tmp_path, splits, teachers
+):
+    """The mean of all would know the validation samples of each."""
+    out, _ = finished
+    teacher = out / "students" / "soft"
+    study = study_of(data, tmp_path / "run", teacher=teacher, seeds=SEEDS, splits=splits)
+    warnings = study.run().warnings
+    students, arrays = predictions(out), predictions(tmp_path / "run")
+    assert {name for name in arrays if name.startswith("teacher")} == set(teachers)
+    for name, seeds in teachers.items():
+        expected = np.mean([softmax(students[f"students/soft/seed{k}"], 1) for k in seeds], 0)
+        np.testing.assert_allclose(softmax(arrays[name], 1), expected, atol=1e-5)
+    is_shared = any(f"One teacher serves all {splits} splits" in text for text in warnings)
+    assert is_shared == (splits == 4)
+
+
+def test_all_students_of_a_run_with_one_split_teach_every_split(data, tmp_path):
+    out = tmp_path / "first"
+    study_of(data, out, teacher=trained_teacher(), seeds=2).run()
+    teacher = Teacher(source=[out / "students" / "soft"])
+    summary = study_of(data, tmp_path / "run", teacher=teacher, seeds=2, splits=2).run()
+    students = predictions(out)
+    expected = np.mean([softmax(students[f"students/soft/seed{k}"], 1) for k in (0, 1)], 0)
+    actual = predictions(tmp_path / "run")["teacher"]
+    np.testing.assert_allclose(softmax(actual, 1), expected, atol=1e-5)
+    assert any("One teacher serves all 2 splits" in warning for warning in summary.warnings)
 
 
 @pytest.mark.parametrize("folder", ["teacher", "teacher/split1", "students/soft/seed3"])

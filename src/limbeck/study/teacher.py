@@ -20,7 +20,6 @@ from limbeck.models.files.weights import WEIGHTS
 from limbeck.run.finding import Finding
 from limbeck.run.folder import RunFolder
 from limbeck.run.manifest import ManifestWriter
-from limbeck.run.remote import local_model
 from limbeck.study.arms import ArmPlan, Teacher, build
 from limbeck.study.checks import check_layers, check_plain_inputs, check_views
 from limbeck.study.estimators import (
@@ -33,7 +32,7 @@ from limbeck.study.estimators import (
 from limbeck.study.from_teacher import StudentOfTeacher, starts_from_teacher
 from limbeck.study.run_folder import check_digest
 from limbeck.study.saved_models import record_models, unsaved_models, warn_of_damage
-from limbeck.study.teacher_files import load_teachers
+from limbeck.study.teacher_files import load_teachers, sources_of_splits
 from limbeck.study.teacher_form import check_loaded, check_untrained
 from limbeck.study.teacher_training import Fit, builder_of, distinct, train_members
 from limbeck.study.texts import prepare_for_texts
@@ -93,7 +92,11 @@ class TeacherSource:
         """
         plan = self.plan
         if plan is None:
-            self._existing = [self._check_models()]
+            part = self._parts[0] if len(self._parts) == 1 else None
+            if isinstance(part, Teacher):
+                self._existing = self._load_source(part)
+            else:
+                self._existing = [self._check_models()]
         elif plan.source is not None:
             self._existing = self._load_source(plan)
         elif plan.estimator is not None:
@@ -258,10 +261,8 @@ class TeacherSource:
         plans = [plan]
         source = list(plan.source or ())
         if len(source) == 1 and not isinstance(source[0], Teacher):
-            run, numbers = RunFolder(local_model(source[0])), range(1, self.splits.count)
-            folders = [run.teacher_of(number) for number in numbers]
-            if all(folder.is_dir() for folder in folders):
-                plans += [replace(plan, source=[folder]) for folder in folders]
+            parts = sources_of_splits(source[0], self.splits.count)
+            plans = [replace(plan, source=part) for part in parts]
         return [[loaded.model for loaded in load_teachers(each, self.data)] for each in plans]
 
     def _check_models(self) -> list[nn.Module]:

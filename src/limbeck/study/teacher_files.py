@@ -1,5 +1,6 @@
 """Teachers that are loaded from files: runs, models, weights, and folders of other libraries."""
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -14,7 +15,10 @@ from limbeck.models.files.weights import DESCRIPTION
 from limbeck.models.huggingface.classifier import load_text_classifier
 from limbeck.models.huggingface.pooling import is_sentence_encoder
 from limbeck.models.huggingface.sentence_encoder import load_sentence_encoder
+from limbeck.run.folder import RunFolder, students_in
 from limbeck.run.remote import local_model
+from limbeck.run.saved_files import check_results, run_of_model
+from limbeck.run.summary import read_summary
 from limbeck.study.arms import Teacher
 from limbeck.study.teacher_form import adapt, check_loaded, load_file
 from limbeck.study.texts import frame_of, texts_of
@@ -62,6 +66,43 @@ def load_teachers(teacher: Teacher, data: Dataset) -> list[LoadedModel]:
     if not loaded:
         raise TeacherError("teacher.from names no model.")
     return loaded
+
+
+def sources_of_splits(source: str | Path, splits: int) -> list[Sequence[str | Path]]:
+    """Return what to load for the teacher of each split; or for one teacher of all splits.
+
+    A run with several splits has a teacher for each, and so has an arm: the students of a split,
+    which have not seen its validation samples.
+
+    Args:
+        source: Path or address of a teacher.
+        splits: Number of splits of the study. With fewer than in the run, its first ones are meant.
+    """
+    path = local_model(source)
+    folders = [RunFolder(path).teacher_of(number) for number in range(1, splits)]
+    if folders and all(folder.is_dir() for folder in folders):
+        teachers: list[Sequence[str | Path]] = [[source]]
+        return teachers + [[folder] for folder in folders]
+    students = _students_by_split(path)
+    if len(students) < 2:
+        return [[source]]
+    if all(number in students for number in range(splits)):
+        return [students[number] for number in range(splits)]
+    return [students[min(students)]]
+
+
+def _students_by_split(path: Path) -> dict[int, list[Path]]:
+    """Return the students of an arm by their split; none if it is no arm of a finished run."""
+    folders = students_in(path)
+    run = run_of_model(folders[0]) if folders else None
+    if run is None or not run.summary.is_file():
+        return {}
+    check_results(run, run.summary)
+    students: dict[int, list[Path]] = {}
+    for arm in read_summary(run).arms:
+        for seed in arm.seeds if arm.name == path.name else ():
+            students.setdefault(seed.split or 0, []).append(path / f"seed{seed.seed}")
+    return students
 
 
 def load_first(teacher: Teacher, data: Dataset) -> LoadedModel:
