@@ -13,17 +13,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 LEAST_WORDS = 4
-CATEGORIES = {
-    number: f"noun.{name}"
-    for number, name in enumerate(
-        (
-            "Tops act animal artifact attribute body cognition communication event feeling food"
-            " group location motive object person phenomenon plant possession process quantity"
-            " relation shape state substance time"
-        ).split(),
-        start=3,
-    )
-}
+NOUNS = """
+Tops act animal artifact attribute body cognition communication event feeling food group location
+motive object person phenomenon plant possession process quantity relation shape state substance
+time
+"""
+CATEGORIES = {number: f"noun.{name}" for number, name in enumerate(NOUNS.split(), start=3)}
 """Names of the lexicographer files of nouns by number, from WordNet's lexnames."""
 
 

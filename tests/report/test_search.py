@@ -34,7 +34,7 @@ def search():
 def test_the_sentences_say_what_was_limited_chosen_and_paid(search):
     extent, choice, price = search_sentences(search, SUMMARY)
     assert extent == (
-        "Budget: size 1.0 kB (fp32). 4 students trained in 1 min 07 s, of which 1 diverged; "
+        "Budget: size 1.0 kB (fp32). 4 students trained in 1 min 07 s, 1 of them diverged; "
         "1 proposal was over the budget and not trained."
     )
     assert choice == (

@@ -21,57 +21,14 @@ from limbeck.run.summary import read_summary
 from limbeck.search import needs
 from limbeck.search.device import Device
 from limbeck.search.settings import SearchSettings
-from limbeck.search.study import SearchStudy
-
-SMALL = {"students": ["mlp"], "width": [4, 32], "variants": 2, "architectures": 2}
-
-
-class Exported:
-    """Stands for an exported model: four bytes for each parameter, and 100 of its own."""
-
-    def __init__(self, model):
-        self.size = 100 + 4 * sum(p.numel() for p in model.parameters())
-
-    def SerializeToString(self, deterministic=True):
-        return bytes(self.size)
+from tests.support.searches import ModelOfSize, blobs, make_study, trials_of
 
 
 @pytest.fixture(autouse=True)
 def quick_export(monkeypatch):
     """Export and report take seconds; the tests of the command line have the real ones."""
-    monkeypatch.setattr(needs, "to_onnx", lambda model, example: Exported(model))
+    monkeypatch.setattr(needs, "to_onnx", lambda model, example: ModelOfSize(model))
     monkeypatch.setattr("limbeck.study.study.write_report", lambda *_: None)
-
-
-def blobs(test_labels=None):
-    random = np.random.default_rng(0)
-    centres = 1.2 * random.normal(size=(4, 6))
-    y = random.integers(0, 4, 260)
-    x = (centres[y] + random.normal(size=(260, 6))).astype(np.float32)
-    test = y[180:] if test_labels is None else test_labels
-    return Dataset.from_arrays(x[:180], y[:180], x[180:], test, name="blobs", val=60)
-
-
-def make_study(out, *, data=None, trials=8, budget=None, space=None, resume=False, **changes):
-    settings = SearchSettings.of(
-        {
-            "budget": budget or {"size": "1kB"},
-            "search": {**SMALL, **(space or {})},
-            "trials": trials,
-        }
-    )
-    common = {
-        "teacher": Teacher(model=partial(MLP, hidden=[32]), epochs=5, optimizer=Optimizer(lr=0.02)),
-        "objective": Objective(),
-        "seeds": 2,
-        "schedule": Schedule(epochs=2, batch_size=32, optimizer=Optimizer(lr=0.02)),
-        "options": RunOptions(progress=False, resume=resume),
-    }
-    return SearchStudy(data or blobs(), settings, out=out, **{**common, **changes})
-
-
-def trials_of(out):
-    return read_search(RunFolder(out)).trials
 
 
 def test_the_final_study_has_fresh_seeds_and_a_control_of_the_same_architecture(tmp_path):
@@ -152,9 +109,9 @@ def test_students_of_the_search_are_trained_on_data_without_a_test_split(tmp_pat
     sizes = []
     train_round = rounds_module.TrialTrainer.train_round
 
-    def watch(self, cohorts):
+    def watch(self, cohorts, add_values):
         sizes.append(len(self.data.open_test()))
-        train_round(self, cohorts)
+        train_round(self, cohorts, add_values)
 
     monkeypatch.setattr(rounds_module.TrialTrainer, "train_round", watch)
     make_study(tmp_path / "run").run()
@@ -233,9 +190,9 @@ def test_variants_of_an_architecture_are_one_cohort(tmp_path, monkeypatch):
     cohorts = []
     train_round = rounds_module.TrialTrainer.train_round
 
-    def watch(self, plans):
+    def watch(self, plans, add_values):
         cohorts.append([[arm.name for arm in plan.arms] for plan in plans])
-        train_round(self, plans)
+        train_round(self, plans, add_values)
 
     monkeypatch.setattr(rounds_module.TrialTrainer, "train_round", watch)
     make_study(tmp_path / "run", budget={"size": "1MB"}).run()
@@ -297,7 +254,7 @@ def test_a_measurement_is_made_once_for_an_architecture(monkeypatch):
     def export(model, example):
         nonlocal count
         count += 1
-        return Exported(model)
+        return ModelOfSize(model)
 
     monkeypatch.setattr(needs, "to_onnx", export)
     data = blobs()
@@ -350,9 +307,9 @@ def test_memory_that_cannot_be_read_is_one_message(tmp_path, monkeypatch):
 
 def test_a_student_that_cannot_be_exported_does_not_end_the_search(tmp_path, monkeypatch):
     def export(model, example):
-        if Exported(model).size > 500:
+        if ModelOfSize(model).size > 500:
             raise ConfigError("This model cannot be exported to ONNX: too wide.")
-        return Exported(model)
+        return ModelOfSize(model)
 
     monkeypatch.setattr(needs, "to_onnx", export)
     make_study(tmp_path / "run").run()

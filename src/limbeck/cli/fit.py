@@ -33,6 +33,7 @@ what the search may choose:
   search.temperature=[1,20]        of the soft targets; search.soft_weight and search.lr likewise
   search.variants=4                students of one architecture in a round, trained together
   search.architectures=2           architectures in a round
+  search.pruning=true              a short training first, after which the worse ones are left out
   search.seed=0                    seed of the proposals
 
 All settings of 'limbeck run' on data, teacher, objective, views, training and the run folder are

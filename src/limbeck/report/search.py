@@ -88,12 +88,12 @@ def describe_round(search: Search, limit: int | None) -> str:
         limit: Largest number of students to train; None for no limit but time.
     """
     results = search.results
-    total = sum(trial.state not in ("over budget", "waiting") for trial in search.trials)
-    refused = sum(trial.state == "over budget" for trial in search.trials)
+    total = search.number_of("trained", "pruned", "failed")
+    refused = search.number_of("over budget")
     extent = plural(total, "student")
     if limit is not None:
         extent = f"{total:,} of up to {plural(limit, 'student')}"
-    text = f"search: {extent} trained"
+    text = f"search: {extent} trained{_pruned(search)}"
     if refused:
         text += f", {plural(refused, 'proposal')} over the budget"
     if not results:
@@ -145,19 +145,25 @@ def search_sentences(search: Search, summary: Summary) -> list[str]:
 
 
 def _extent(search: Search) -> str:
-    trained = sum(trial.state in ("trained", "failed") for trial in search.trials)
-    refused = sum(trial.state == "over budget" for trial in search.trials)
-    failed = sum(trial.state == "failed" for trial in search.trials)
+    trained = search.number_of("trained", "pruned", "failed")
+    refused = search.number_of("over budget")
+    failed = search.number_of("failed")
     text = (
         f"Budget: {limits_text(search)}. {plural(trained, 'student')} trained in "
-        f"{seconds(search.seconds)}"
+        f"{seconds(search.seconds)}{_pruned(search)}"
     )
     if failed:
-        text += f", of which {failed:,} diverged"
+        text += f", {failed:,} of them diverged"
     if refused:
         verb = "was" if refused == 1 else "were"
         text += f"; {plural(refused, 'proposal')} {verb} over the budget and not trained"
     return f"{text}."
+
+
+def _pruned(search: Search) -> str:
+    """Return how many students have been pruned; nothing if none has."""
+    pruned = search.number_of("pruned")
+    return f", {pruned:,} of them pruned after a short training" if pruned else ""
 
 
 def limits_text(search: Search) -> str:
@@ -188,7 +194,7 @@ def price_of_choosing(search: Search, summary: Summary) -> str:
     after = _of(search, validation, search.validation)
     return (
         f"Price of choosing: {before} on validation in the search, the best of "
-        f"{len(search.results):,}; {after} on validation with {seeds} (mean); "
+        f"{search.number_of('trained', 'pruned'):,}; {after} on validation with {seeds} (mean); "
         f"{_of(search, test, summary.data.test)} on the test split, which the search has "
         "not seen."
     )

@@ -13,7 +13,7 @@ from limbeck.run.summary import MeasureKey
 
 SCHEMA = 1
 LIMITS, PRECISIONS = {"size", "latency", "memory", "errors"}, {"fp32", "int8"}
-TrialState = Literal["waiting", "trained", "failed", "over budget"]
+TrialState = Literal["waiting", "pruned", "trained", "failed", "over budget"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,8 +32,10 @@ class Trial:
         latency: Median time for one input in milliseconds; None if it was not measured.
         memory: Peak memory in bytes; None if it was not measured.
         share: Largest share of a limit of the budget, at most 1 within the budget.
-        state: ``waiting`` to be trained, ``trained``, ``failed``, or ``over budget``.
-        value: Result on the validation split; None if it was not trained.
+        state: ``waiting`` to be trained, ``pruned`` after a short training, ``trained``,
+            ``failed``, or ``over budget``.
+        value: Result on the validation split; None if it was not trained to the end.
+        short_value: Result on the validation split after the short training; None without one.
     """
 
     number: int
@@ -48,6 +50,7 @@ class Trial:
     share: float
     state: TrialState
     value: float | None = None
+    short_value: float | None = None
 
     @property
     def name(self) -> str:
@@ -93,8 +96,12 @@ class Search:
 
     @property
     def results(self) -> list[Trial]:
-        """The trials with a result on the validation split."""
+        """The trials that were trained to the end, with a result on the validation split."""
         return [trial for trial in self.trials if trial.state == "trained"]
+
+    def number_of(self, *states: TrialState) -> int:
+        """Return the number of trials in one of some states."""
+        return sum(trial.state in states for trial in self.trials)
 
     def front(self) -> list[Trial]:
         """Return the Pareto front: no other trial is both cheaper and better, cheapest first."""
@@ -160,7 +167,10 @@ def _check_trial(trial: Trial, number: int, where: str) -> None:
         if name != "student" and not (is_number and isfinite(value)):
             raise UntrustedFileError(f"{place}: settings.{name} should be a number.")
     numbers = [trial.share, trial.size, trial.params, trial.value, trial.latency, trial.memory]
+    numbers.append(trial.short_value)
     if not all(value is None or (isfinite(value) and value >= 0) for value in numbers):
         raise UntrustedFileError(f"{place} has a number that is negative or not finite.")
     if (trial.state == "trained") != (trial.value is not None):
         raise UntrustedFileError(f"{place}: a student has a value if it is trained, and only then.")
+    if trial.state == "pruned" and trial.short_value is None:
+        raise UntrustedFileError(f"{place}: a student is pruned after a short training only.")

@@ -198,7 +198,8 @@ class Proposer:
         for parameter in self.training:
             params[parameter.name] = trial.settings[parameter.name]
             distributions[parameter.name] = _distribution(parameter)
-        value = self.worst if trial.value is None else trial.value
+        results = [trial.value, trial.short_value, self.worst]  # the first that there is
+        value = next(result for result in results if result is not None)
         return optuna.trial.create_trial(
             state=TrialState.COMPLETE,
             values=[trial.share, value],

@@ -1,7 +1,7 @@
 """The rounds of a search."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -11,8 +11,9 @@ from limbeck._base.signals import check_interrupt
 from limbeck.data.resampling import ResampledSplits
 from limbeck.report.search import describe_round
 from limbeck.run.manifest import ManifestWriter
-from limbeck.run.search import Search, Trial, TrialState, write_search
-from limbeck.search.trainer import TrialTrainer, search_cohorts
+from limbeck.run.search import Search, Trial, write_search
+from limbeck.search.pruning import prune, revive, short_epochs
+from limbeck.search.trainer import TrialTrainer, Values, search_cohorts
 from limbeck.study.cluster.launcher import Launcher
 from limbeck.study.cohorts import plan_cohorts
 from limbeck.study.pools import TransferPools
@@ -29,6 +30,7 @@ REPEATS = 10
 class Rounds:
     """The rounds of a search: propose, measure, train, score on the validation split, write.
 
+    All students of a round have a short training first, and those that it prunes have no other.
     ``search.json`` holds the proposals of a round before it is trained, and the result of each
     cohort as soon as it has one, so that a search that was killed goes on where it was.
 
@@ -69,8 +71,9 @@ class Rounds:
             cohorts=[],
             batch_size=study.schedule.batch_size,
             repeats=REPEATS,
-            on_values=self._add_values,
         )
+        epochs = study.distilled.epochs
+        self.short_epochs = short_epochs(epochs) if self.settings.space.pruning else None
         self._check_trials()
         self.meter = study.new_meter(search.trials)
         self._start = time.perf_counter()
@@ -82,10 +85,12 @@ class Rounds:
             waiting = [trial for trial in self.search.trials if trial.state == "waiting"]
             if not waiting:
                 if self._is_over(seconds_of_round) or not self._propose():
-                    break
+                    if self.search.results or not self.search.number_of("pruned"):
+                        break
+                    self._write(replace(self.search, trials=revive(self.search.trials)))
                 continue
             before = self.search.seconds
-            self._train(waiting[0].round)
+            self._train(min(trial.round for trial in waiting))
             seconds_of_round = self.search.seconds - before
         return self.search
 
@@ -111,7 +116,7 @@ class Rounds:
     def _propose(self) -> bool:
         """Propose the students of the next round; return whether one is within the budget."""
         trials = self.search.trials
-        number = trials[-1].round + 1 if trials else 0
+        number = max((trial.round for trial in trials), default=-1) + 1
         done = sum(trial.state != "over budget" for trial in trials)
         space = self.settings.space
         count = min(space.variants * space.architectures, self.settings.limit - done)
@@ -128,17 +133,51 @@ class Rounds:
         return any(trial.state == "waiting" for trial in proposals)
 
     def _train(self, number: int) -> None:
-        """Train the students of a round that have no result yet.
+        """Train the students of a round that have no result yet."""
+        if self.short_epochs is not None:
+            self._train_cohorts(number, self._students(number), epochs=self.short_epochs)
+            self._write(replace(self.search, trials=prune(self.search.trials, number)))
+        students = [trial for trial in self._students(number) if trial.state != "pruned"]
+        if self.short_epochs is not None:
+            students = [trial for trial in students if trial.short_value is not None]
+        self._train_cohorts(number, students)
 
-        The cohorts are those of all students of the round, so that each finds its checkpoint.
-        """
-        study = self.study
-        trials = [trial for trial in self.search.trials if trial.round == number]
-        plans = [
-            study.plan_of(trial, study.distilled)
-            for trial in trials
-            if trial.state != "over budget"
+        journal = self.proposer.journal(self.search.trials)
+        write_text(self.study.run_folder.search_journal, journal)
+        limit = self.settings.limit if self.settings.hours is None else self.settings.trials
+        self.study.progress.say(describe_round(self.search, limit))
+
+    def _students(self, number: int) -> list[Trial]:
+        """Return the students of a round that could be built and are within the budget."""
+        return [
+            trial
+            for trial in self.search.trials
+            if trial.round == number and trial.state != "over budget" and trial.params
         ]
+
+    def _train_cohorts(
+        self, number: int, students: Sequence[Trial], epochs: int | None = None
+    ) -> None:
+        """Train those of some students that wait for it.
+
+        Args:
+            number: Number of the round.
+            students: All students of this training, with a result or without one. The cohorts are
+                those of all, so that each finds its checkpoint after an interruption.
+            epochs: Number of epochs of a short training; None for a whole one.
+        """
+        is_short = epochs is not None
+        waiting = {
+            trial.name
+            for trial in students
+            if trial.state == "waiting" and not (is_short and trial.short_value is not None)
+        }
+        if not waiting:
+            return
+        study = self.study
+        plans = [study.plan_of(trial, study.distilled) for trial in students]
+        if epochs is not None:
+            plans = [replace(plan, epochs=epochs) for plan in plans]
         cohorts = plan_cohorts(
             plans,
             [self.search.seed],
@@ -147,23 +186,35 @@ class Rounds:
             together=study.engine.trains_cohorts,
             limit=Launcher.of(study.options.launcher).students,
         )
-        waiting = {trial.name for trial in trials if trial.state == "waiting"}
         rest = [cohort for cohort in cohorts if waiting & {plan.name for plan in cohort.arms}]
-        self.trainer.train_round(search_cohorts(rest, number))
-        write_text(study.run_folder.search_journal, self.proposer.journal(self.search.trials))
-        limit = self.settings.limit if self.settings.hours is None else self.settings.trials
-        study.progress.say(describe_round(self.search, limit))
+        add_values = self._add_short_values if is_short else self._add_values
+        self.trainer.train_round(search_cohorts(rest, number, is_short=is_short), add_values)
 
-    def _add_values(self, values: Mapping[str, float | None]) -> None:
+    def _add_short_values(self, values: Values) -> None:
+        """Write the results of a cohort after its short training."""
+
+        def add(trial: Trial, value: float | None) -> Trial:
+            if value is None:
+                return replace(trial, state="failed")
+            return replace(trial, short_value=value)
+
+        self._add(values, add)
+
+    def _add_values(self, values: Values) -> None:
         """Write the results of a cohort."""
-        trials = []
-        for trial in self.search.trials:
-            if trial.name in values:
-                value = values[trial.name]
-                state: TrialState = "failed" if value is None else "trained"
-                trial = replace(trial, state=state, value=value)
-            trials.append(trial)
-        self._write(replace(self.search, trials=tuple(trials)))
+
+        def add(trial: Trial, value: float | None) -> Trial:
+            return replace(trial, state="failed" if value is None else "trained", value=value)
+
+        self._add(values, add)
+
+    def _add(self, values: Values, add: Callable[[Trial, float | None], Trial]) -> None:
+        """Write the search with results of trials by their names."""
+        trials = tuple(
+            add(trial, values[trial.name]) if trial.name in values else trial
+            for trial in self.search.trials
+        )
+        self._write(replace(self.search, trials=trials))
 
     def _write(self, search: Search) -> None:
         now = time.perf_counter()

@@ -133,6 +133,8 @@ class SearchSpace:
         variants: Number of students of one architecture in a round. They differ in temperature,
             weights and learning rate, and are trained together.
         architectures: Number of architectures in a round.
+        pruning: Whether each student has a short training first, and no other one if it is worse
+            than others that need no more of the budget.
         seed: Seed of the proposals.
 
     Raises:
@@ -147,6 +149,7 @@ class SearchSpace:
     lr: Sequence[float] | None = None
     variants: int = 4
     architectures: int = 2
+    pruning: bool = True
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -166,6 +169,8 @@ class SearchSpace:
                 object.__setattr__(self, name, checked)
         check_count("search.variants", self.variants)
         check_count("search.architectures", self.architectures)
+        if not isinstance(self.pruning, bool):
+            raise ConfigError(f"search.pruning={self.pruning} should be true or false.")
         check_seed("search.seed", self.seed)
 
     @classmethod

@@ -13,7 +13,8 @@ from limbeck.study.cohorts import CohortPlan
 from limbeck.study.engine import JobResult, TrainingJob
 from limbeck.study.students import StudentTrainer
 
-OnValues = Callable[[Mapping[str, float | None]], None]
+Values = Mapping[str, float | None]
+"""Results on the validation split by the names of trials; None for a training that failed."""
 
 
 @dataclass(frozen=True)
@@ -22,34 +23,37 @@ class SearchCohort(CohortPlan):
 
     Attributes:
         round: Number of the round.
+        is_short: Whether it is the short training of the round.
     """
 
     round: int = 0
+    is_short: bool = False
 
     @property
     def stage(self) -> str:
         """Name of the cohort's logs and checkpoints."""
-        return f"round{self.round}-cohort{self.number}"
+        short = "-short" if self.is_short else ""
+        return f"round{self.round}{short}-cohort{self.number}"
 
 
 @dataclass(kw_only=True)
 class TrialTrainer(StudentTrainer):
-    """Trainer of the students of a search.
+    """Trainer of the students of a search."""
 
-    Attributes:
-        on_values: Function to call with the results of a cohort by the names of its arms, None for
-            a student whose training failed.
-    """
-
-    on_values: OnValues
-
-    def train_round(self, cohorts: Sequence[SearchCohort]) -> None:
+    def train_round(
+        self, cohorts: Sequence[SearchCohort], add_values: Callable[[Values], None]
+    ) -> None:
         """Train the cohorts of a round. A cohort that fails does not stop the others.
+
+        Args:
+            cohorts: Cohorts to train.
+            add_values: Function to call with the results of each cohort.
 
         Raises:
             ResourceError: If memory ran out, after all others.
         """
         self.cohorts = cohorts
+        self.add_values = add_values
         error = self.train()
         if error is not None:
             raise error
@@ -61,7 +65,10 @@ class TrialTrainer(StudentTrainer):
         job = super()._job(plan)
         first, last = plan.arms[0].name, plan.arms[-1].name
         name = first if first == last else f"{first} to {last}"
-        return replace(job, label=f"{name}, {plural(len(plan.arms), 'student')}")
+        label = f"{name}, {plural(len(plan.arms), 'student')}"
+        if isinstance(plan, SearchCohort) and plan.is_short:
+            label += ", short training"
+        return replace(job, label=label)
 
     def _finish(self, plan: CohortPlan, result: JobResult) -> LimbeckError | None:
         """Score the students of a cohort on the validation split, and forget them.
@@ -82,14 +89,23 @@ class TrialTrainer(StudentTrainer):
                     continue
                 value = validation_value(model, plan.seeds[0], self.pools.splits)
                 values[plan.arms[arm].name] = value if math.isfinite(value) else None
-        self.on_values(values)
+        self.add_values(values)
         for folder in (self.run.checkpoints, self.run.logs):  # the report is about other students
             shutil.rmtree(folder / plan.stage, ignore_errors=True)
         return None
 
 
-def search_cohorts(cohorts: Sequence[CohortPlan], round_number: int) -> list[SearchCohort]:
-    """Return the cohorts of a round, whose logs and checkpoints have names of their own."""
+def search_cohorts(
+    cohorts: Sequence[CohortPlan], round_number: int, *, is_short: bool
+) -> list[SearchCohort]:
+    """Return the cohorts of a round, whose logs and checkpoints have names of their own.
+
+    Args:
+        cohorts: Cohorts as those of a study.
+        round_number: Number of the round.
+        is_short: Whether they are those of the short training.
+    """
     return [
-        SearchCohort(cohort.number, cohort.arms, cohort.seeds, round_number) for cohort in cohorts
+        SearchCohort(cohort.number, cohort.arms, cohort.seeds, round_number, is_short)
+        for cohort in cohorts
     ]

@@ -1,0 +1,77 @@
+"""Pruning: students that a short training shows to be worse than others are not trained further.
+
+A student competes with those that need no more of the budget. This is successive halving (Jamieson
+and Talwalkar 2016) by rank within the budget. Training starts anew for the students that are left,
+so that each short training has a whole schedule of learning rates.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+from limbeck.run.search import Trial
+
+FRACTION = 0.25
+"""Length of a short training, as a fraction of the epochs."""
+MIN_EPOCHS = 4
+"""Number of epochs below which a short training would be as long as a whole one, or nearly so."""
+MAX_BETTER = 1
+"""Number of better students from which a student is pruned, less one."""
+
+
+def short_epochs(epochs: int) -> int | None:
+    """Return the number of epochs of a short training; None if the training is short anyway.
+
+    Args:
+        epochs: Number of training epochs of a student.
+    """
+    return math.ceil(FRACTION * epochs) if epochs >= MIN_EPOCHS else None
+
+
+def prune(trials: Sequence[Trial], round_number: int) -> tuple[Trial, ...]:
+    """Decide which students of a round are trained to the end.
+
+    A student is pruned if more than one other student of the search was better after its short
+    training and needs no more of the budget. Of equal results, the earlier one is the better one.
+    Students whose training failed do not compete.
+
+    Args:
+        trials: Trials of the search.
+        round_number: Number of the round.
+
+    Returns:
+        The trials.
+    """
+    rivals = [
+        trial for trial in trials if trial.short_value is not None and trial.state != "failed"
+    ]
+
+    def decide(trial: Trial) -> Trial:
+        is_open = trial.state == "waiting" and trial.short_value is not None
+        if trial.round != round_number or not is_open:
+            return trial
+        better = sum(_is_better(rival, trial) for rival in rivals)
+        return replace(trial, state="pruned") if better > MAX_BETTER else trial
+
+    return tuple(decide(trial) for trial in trials)
+
+
+def revive(trials: Sequence[Trial]) -> tuple[Trial, ...]:
+    """Return the trials with the best pruned student in a round of its own, waiting.
+
+    For a search in which the training of all others failed.
+    """
+    pruned = [trial for trial in trials if trial.state == "pruned"]
+    best = min(pruned, key=lambda trial: (trial.short_value, trial.share, trial.number))
+    number = max(trial.round for trial in trials) + 1
+    revived = replace(best, state="waiting", round=number)
+    return tuple(revived if trial is best else trial for trial in trials)
+
+
+def _is_better(rival: Trial, trial: Trial) -> bool:
+    """Whether a rival was better after its short training and needs no more of the budget."""
+    assert rival.short_value is not None
+    assert trial.short_value is not None
+    if rival.share > trial.share:
+        return False
+    return (rival.short_value, rival.number) < (trial.short_value, trial.number)
