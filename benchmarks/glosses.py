@@ -42,12 +42,12 @@ def main() -> None:
 
     lines = (options.folder / "data.noun").read_text(encoding="utf-8").splitlines()
     category = dict(glosses(lines))
-    drawn = random.Random(0).sample(sorted(category), options.number)
+    definitions = random.Random(0).sample(sorted(category), options.number)
     with options.output.open("w", encoding="utf-8", newline="") as f:
         writer = csv.writer(f)
         writer.writerow(["gloss", "category"])
-        writer.writerows((definition, category[definition]) for definition in drawn)
-    print(f"{options.output}: {len(drawn):,} definitions")
+        writer.writerows((definition, category[definition]) for definition in definitions)
+    print(f"{options.output}: {len(definitions):,} definitions")
 
 
 if __name__ == "__main__":
