@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pages import on_validation, write_pages
+from page_tables import on_validation
+from pages import write_pages
 
 from limbeck._base.errors import LimbeckError
 from limbeck.cli.config.compose import compose
@@ -30,9 +31,11 @@ from limbeck.report.figures.catalogue import draw_figures
 from limbeck.report.figures.results_by_arm import results_by_arm
 from limbeck.report.figures.svg import ReportFigure
 from limbeck.report.figures.training_curves import training_curves
+from limbeck.report.search import front_heading, front_rows, search_sentences
 from limbeck.report.wording import headlines
 from limbeck.run.folder import RunFolder
 from limbeck.run.records import to_json
+from limbeck.run.search import read_search
 from limbeck.run.summary import ArmResult, Summary, parse_summary
 
 HERE = Path(__file__).parent
@@ -202,6 +205,13 @@ def entry_of(
             for file, figure in figures.items()
         ],
     }
+    if (search := read_search(run)) is not None:
+        entry["page"] = "fit"
+        entry["search"] = {
+            "sentences": search_sentences(search, summary),
+            "heading": front_heading(search),
+            "rows": front_rows(search),
+        }
     if summary.splits is not None:
         entry["splits"] = summary.splits
     if summary.measure != "errors":
