@@ -4,7 +4,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from limbeck._base.checks import check_arm_names, check_count, check_seed, closest, seed_list
+from limbeck._base.checks import (
+    check_arm_names,
+    check_count,
+    check_keys,
+    check_seed,
+    closest,
+    seed_list,
+)
 from limbeck._base.errors import ConfigError
 
 NOT_COUNTS = [0, -1, 1.0, 2.5, True, False, None, "3", [3], float("nan")]
@@ -122,3 +129,19 @@ def test_the_closest_word_is_found_if_one_is_near():
     assert closest("zzz", groups) is None
     assert closest("", groups) is None
     assert closest("anything", []) is None
+
+
+@pytest.mark.parametrize(
+    ("keys", "where", "message"),
+    [
+        (["epoch"], "", "Unknown key `epoch`. Did you mean `epochs`? Known keys: epochs, seeds."),
+        (["epoch"], "a.b", "Unknown key `a.b.epoch`. Did you mean `a.b.epochs`? Known keys: "),
+        (["seeds", "zzz"], "a", "Unknown key `a.zzz`. Known keys: epochs, seeds."),
+        ([7], "a", "Unknown key `a.7`. Known keys: "),
+    ],
+)
+def test_an_unknown_key_is_named_with_the_closest_and_all_known_ones(keys, where, message):
+    check_keys(["seeds", "epochs"], ("epochs", "seeds"), where)
+    with pytest.raises(ConfigError) as error:
+        check_keys(keys, ("epochs", "seeds"), where)
+    assert str(error.value).startswith(message)

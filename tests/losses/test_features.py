@@ -155,7 +155,7 @@ def test_half_precision_is_compared_in_float32():
         ({"kind": "hint", "student": "a"}, "expected settings as in"),
         (
             {"kind": "hint", "student": "a", "teacher": "b", "wieght": 2},
-            "unknown key wieght. Did you mean weight",
+            "Unknown key `objective.features.wieght`. Did you mean `objective.features.weight`",
         ),
         (
             {"kind": "hint", "student": "", "teacher": "b"},

@@ -34,8 +34,8 @@ def test_settings_in_every_form():
         ({"views": 0}, "store.views=0 should be a whole number"),
         ({"folder": 3}, "store.folder=3 should be a folder"),
         ({"folder": ""}, "store.folder='' should be a folder"),
-        ({"dtyp": "float16"}, r"Unknown key store\.dtyp\. Did you mean store\.dtype"),
-        ({"thing": 1}, r"Unknown key store\.thing\. The keys are mode, kind"),
+        ({"dtyp": "float16"}, r"Unknown key `store\.dtyp`\. Did you mean `store\.dtype`"),
+        ({"thing": 1}, r"Unknown key `store\.thing`\. Known keys: mode, kind"),
     ],
 )
 def test_bad_settings_are_refused(value, message):

@@ -18,7 +18,7 @@ from limbeck.training.options import TrainerOptions
             {"max_epoch": 3},
             r"Unknown key `trainer\.max_epoch`\. Did you mean `trainer\.max_epochs`",
         ),
-        ({"max_time": "00:01:00:00"}, r"Unknown key `trainer\.max_time`.* Known options: accel"),
+        ({"max_time": "00:01:00:00"}, r"Unknown key `trainer\.max_time`.* Known keys: accel"),
         ({"callbacks": []}, "set by limbeck itself"),
         ({"max_epochs": 0}, "epochs=0"),
         ({"max_steps": 0}, "max_steps=0"),

@@ -1,8 +1,9 @@
-"""Checks of counts, seeds and names, and suggestions for misspelt words."""
+"""Checks of counts, seeds, names and keys, and suggestions for misspelt words."""
 
 import difflib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import fields
 from typing import Any
 
 from limbeck._base.errors import ConfigError
@@ -109,6 +110,35 @@ def check_arm_names(names: Sequence[str]) -> None:
                 f"arms.{name}: expected a name of up to 100 letters, digits and . _ + = , - (and "
                 "not 'teacher'), since it becomes the name of a folder."
             )
+
+
+def check_keys(keys: Iterable[Any], known: Collection[str], where: str = "") -> None:
+    """Check that all keys of a group of settings are known.
+
+    Args:
+        keys: Keys to check.
+        known: Known keys.
+        where: Path of the group, for messages, such as ``trainer``; empty at the top.
+
+    Raises:
+        ConfigError: If a key is unknown. The message suggests the most similar one.
+    """
+    for key in keys:
+        if key not in known:
+            hint = did_you_mean(str(key), known, f"`{key_path(where, '{}')}`")
+            raise ConfigError(
+                f"Unknown key `{key_path(where, key)}`.{hint} Known keys: {', '.join(known)}."
+            )
+
+
+def key_path(group: str, key: object) -> str:
+    """Return the path of a key in a group of settings; at the top the group is empty."""
+    return f"{group}.{key}" if group else str(key)
+
+
+def field_names(kind: Any) -> tuple[str, ...]:
+    """Return the names of the fields of a dataclass."""
+    return tuple(field.name for field in fields(kind))
 
 
 def closest(word: str, candidates: Iterable[str]) -> str | None:

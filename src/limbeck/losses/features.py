@@ -1,13 +1,13 @@
 """Losses between layers of student and teacher: hints, cosines, attention and relations."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, Self
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from limbeck._base.checks import check_count, closest
+from limbeck._base.checks import check_count, check_keys, field_names
 from limbeck._base.errors import ConfigError
 from limbeck.losses.base import MAX_NUMBER, is_number
 from limbeck.losses.divergences import upcast
@@ -91,18 +91,13 @@ class Feature:
         """
         if isinstance(value, cls):
             return value
-        keys = [field.name for field in fields(cls)]
         if not isinstance(value, Mapping) or not {"kind", "student", "teacher"} <= value.keys():
             raise ConfigError(
                 f"objective.features: {value!r} is not valid: expected settings as in {{kind: "
                 "hint, student: features.3, teacher: features.6, weight: 1.0}."
             )
-        for key in value:
-            if key not in keys:
-                match = closest(str(key), keys)
-                hint = f"Did you mean {match}?" if match else f"The keys are {', '.join(keys)}."
-                raise ConfigError(f"objective.features: unknown key {key}. {hint}")
-        return cls(**{str(key): entry for key, entry in value.items()})
+        check_keys(value, field_names(cls), "objective.features")
+        return cls(**value)
 
     @property
     def name(self) -> str:

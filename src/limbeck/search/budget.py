@@ -3,11 +3,11 @@
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from limbeck._base.checks import did_you_mean
+from limbeck._base.checks import check_keys, field_names
 from limbeck._base.errors import ConfigError
 from limbeck.report.formats import file_size, milliseconds
 from limbeck.run.cost import Precision
@@ -151,13 +151,7 @@ class Budget:
             return settings
         if not isinstance(settings, Mapping):
             raise ConfigError(f"budget={settings!r} should be settings, as in budget.size=1MB.")
-        names = [field.name for field in fields(cls)]
-        for name in settings:
-            if name not in names:
-                hint = did_you_mean(name, names, "`budget.{}`")
-                raise ConfigError(
-                    f"Unknown key `budget.{name}`.{hint} Known keys: {', '.join(names)}."
-                )
+        check_keys(settings, field_names(cls), "budget")
         return cls(**settings)
 
     @property

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from limbeck._base.checks import check_keys
 from limbeck._base.errors import ConfigError
 from limbeck.data import Dataset
 from limbeck.search.budget import Budget
@@ -56,11 +57,7 @@ class SearchSettings:
         """
         if not isinstance(settings, Mapping):
             raise ConfigError(f"fit={settings!r} should be a group of settings.")
-        unknown = sorted(map(str, settings.keys() - {"budget", "search", "trials", "hours"}))
-        if unknown:
-            raise ConfigError(
-                f"Unknown key `{unknown[0]}`. Known keys: budget, search, trials, hours."
-            )
+        check_keys(settings, ("budget", "search", "trials", "hours"))
         return cls(
             budget=Budget.of(settings.get("budget") or {}),
             space=SearchSpace.of(settings.get("search")),

@@ -2,11 +2,11 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from limbeck._base.checks import check_count, check_seed, closest, did_you_mean
+from limbeck._base.checks import check_count, check_keys, check_seed, did_you_mean, field_names
 from limbeck._base.errors import ConfigError
 from limbeck.data import Dataset
 from limbeck.models import (
@@ -188,13 +188,7 @@ class SearchSpace:
             raise ConfigError(
                 f"search={settings!r} should be settings, as in search.students=[mlp]."
             )
-        names = [field.name for field in fields(cls)]
-        for name in settings:
-            if name not in names:
-                hint = did_you_mean(name, names, "`search.{}`")
-                raise ConfigError(
-                    f"Unknown key `search.{name}`.{hint} Known keys: {', '.join(names)}."
-                )
+        check_keys(settings, field_names(cls), "search")
         return cls(**settings)
 
     def kinds(self, data: Dataset) -> list[str]:
@@ -277,10 +271,9 @@ def _names(value: Any) -> tuple[str, ...]:
         library, slash, model = name.partition("/")
         if name in KINDS or (library in LIBRARIES and slash and model):
             continue
-        match = closest(name, KINDS)
-        hint = f"Did you mean {match}?" if match else ""
+        hint = did_you_mean(name, KINDS)
         known = ", ".join([*KINDS, *(f"{library}/NAME" for library in LIBRARIES)])
-        raise ConfigError(f"search.students: {name!r} is unknown. {hint} Known: {known}.")
+        raise ConfigError(f"search.students: {name!r} is unknown.{hint} Known: {known}.")
     return tuple(names)
 
 

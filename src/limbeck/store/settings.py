@@ -1,12 +1,12 @@
 """Settings of the store for the teacher's answers."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from limbeck._base import cache
-from limbeck._base.checks import check_count, closest
+from limbeck._base.checks import check_count, check_keys, field_names
 from limbeck._base.errors import ConfigError
 from limbeck.store.key import ITEM_BYTES, KINDS, SPARSE_DTYPE, SPARSE_KINDS
 from limbeck.store.remote import store_folder
@@ -87,14 +87,7 @@ class StoreSettings:
 
     @classmethod
     def _from_mapping(cls, values: Mapping[str, Any]) -> "StoreSettings":
-        names = [field.name for field in fields(cls)]
-        for name in values:
-            if name not in names:
-                match = closest(str(name), names)
-                hint = f"The keys are {', '.join(names)}."
-                if match:
-                    hint = f"Did you mean store.{match}?"
-                raise ConfigError(f"Unknown key store.{name}. {hint}")
+        check_keys(values, field_names(cls), "store")
         settings = dict(values)
         if settings.get("mode") is False:
             settings["mode"] = "off"

@@ -1,10 +1,10 @@
 """The options of the group ``trainer``."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
-from limbeck._base.checks import check_count, did_you_mean
+from limbeck._base.checks import check_count, check_keys, field_names
 from limbeck._base.errors import ConfigError
 
 COMPILE_MODES = ("default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs")
@@ -108,12 +108,10 @@ class TrainerOptions:
         if isinstance(options, cls):
             return options
         values: dict[str, Any] = dict(options or {})  # type: ignore[arg-type]
-        names = [field.name for field in fields(cls)]
         for name in values:
             if name in _SET_BY_LIMBECK:
                 raise ConfigError(f"trainer.{name} is set by limbeck itself. Remove it.")
-            if name not in names:
-                raise ConfigError(_unknown(name, names))
+        check_keys(values, field_names(cls), "trainer")
         return cls(**values)
 
     def with_epochs(self, epochs: int) -> Self:
@@ -183,8 +181,3 @@ class TrainerOptions:
             f"trainer.strategy={self.strategy!r} is not supported. Choose one of "
             f"{', '.join(STRATEGIES)}."
         )
-
-
-def _unknown(name: str, names: list[str]) -> str:
-    suggestion = did_you_mean(name, names, "`trainer.{}`")
-    return f"Unknown key `trainer.{name}`.{suggestion} Known options: {', '.join(names)}."

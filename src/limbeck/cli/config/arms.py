@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
-from limbeck._base.checks import check_arm_names, closest
+from limbeck._base.checks import check_arm_names, check_keys, key_path
 from limbeck._base.errors import ConfigError
 
 Settings = Mapping[str, Any]
@@ -118,31 +118,9 @@ def check_sections(settings: Settings, sections: Mapping[str, Collection[str]]) 
         for key in keys:
             if key not in section:
                 raise ConfigError(
-                    f"The setting `{_path(name, key)}` is missing. `limbeck run --cfg job` lists "
-                    "every key."
+                    f"The setting `{key_path(name, key)}` is missing. `limbeck run --cfg job` "
+                    "lists every key."
                 )
-
-
-def check_keys(settings: Iterable[str], allowed: Collection[str], where: str) -> None:
-    """Check that all keys are allowed.
-
-    Args:
-        settings: Keys to check.
-        allowed: Allowed keys.
-        where: Path of the settings, for messages; empty at the top.
-
-    Raises:
-        ConfigError: If a key is unknown. The message suggests a similar key.
-    """
-    for key in settings:
-        if key in allowed:
-            continue
-        match = closest(str(key), allowed)
-        if match:
-            hint = f"Did you mean `{_path(where, match)}`?"
-        else:
-            hint = f"Known keys: {', '.join(allowed)}."
-        raise ConfigError(f"Unknown key `{_path(where, key)}`. {hint}")
 
 
 def check_groups(settings: Settings, names: Iterable[str]) -> None:
@@ -171,7 +149,3 @@ def check_flags(settings: Settings) -> None:
     for name in ("overwrite", "quick"):
         if not isinstance(settings[name], bool):
             raise ConfigError(f"{name}={settings[name]!r} should be true or false.")
-
-
-def _path(section: str, key: object) -> str:
-    return f"{section}.{key}" if section else str(key)

@@ -9,18 +9,14 @@ from typing import Any, TypeVar
 from omegaconf import OmegaConf
 from torch import nn
 
-from limbeck._base.checks import check_count, seed_list
+from limbeck._base.checks import check_count, check_keys, field_names, seed_list
 from limbeck._base.errors import ConfigError
-from limbeck.cli.config.arms import (
-    check_keys,
-    merge_differences,
-    merge_objective,
-)
+from limbeck.cli.config.arms import merge_differences, merge_objective
 from limbeck.cli.config.command import Command
 from limbeck.cli.config.data_defaults import fit_losses, fit_splits
 from limbeck.cli.config.groups import choices, read_choice
 from limbeck.cli.config.objects import ObjectFactory
-from limbeck.cli.config.study_keys import check_settings, field_names
+from limbeck.cli.config.study_keys import check_settings
 from limbeck.cli.config.teacher import (
     check_no_form,
     check_trust,

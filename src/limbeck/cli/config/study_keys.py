@@ -1,8 +1,8 @@
 """Keys that the settings of a study have, checked before any object is created."""
 
-from dataclasses import fields
 from typing import Any
 
+from limbeck._base.checks import field_names
 from limbeck._base.errors import ConfigError
 from limbeck.cli.config.arms import check_arms, check_flags, check_sections
 from limbeck.cli.config.teacher import teacher_keys
@@ -85,12 +85,3 @@ def check_settings(settings: dict[str, Any]) -> None:
         )
     check_flags(settings)
     check_arms(settings["arms"], settings)
-
-
-def field_names(kind: Any) -> tuple[str, ...]:
-    """Return the names of the fields of a record.
-
-    Args:
-        kind: Class of the record.
-    """
-    return tuple(field.name for field in fields(kind))

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from limbeck._base.checks import check_keys
 from limbeck._base.errors import ConfigError
-from limbeck.cli.config.arms import check_keys
 from limbeck.cli.config.objects import ObjectFactory
 from limbeck.study.arms import Teacher
 from limbeck.teacher.answer_files.read import Answers

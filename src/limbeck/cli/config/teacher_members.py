@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
+from limbeck._base.checks import check_keys
 from limbeck._base.errors import ConfigError
-from limbeck.cli.config.arms import check_keys, merge_differences
+from limbeck.cli.config.arms import merge_differences
 
 TRAINED_MEMBER_KEYS = ("model", "views", "epochs", "batch_size", "optimizer", "members")
 """Settings of one of several unlike teachers that are trained."""

@@ -1,10 +1,10 @@
 """Settings of the group ``launcher``: where the cohorts of a study are trained."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, Self
 
-from limbeck._base.checks import check_count, did_you_mean
+from limbeck._base.checks import check_count, check_keys, field_names
 from limbeck._base.errors import ConfigError
 
 KINDS = ("local", "ray")
@@ -77,13 +77,7 @@ class Launcher:
             raise ConfigError(
                 f"launcher={settings!r} should be a name, as in ray, or a group of settings."
             )
-        names = [field.name for field in fields(cls)]
-        for name in settings:
-            if name not in names:
-                suggestion = did_you_mean(name, names, "`launcher.{}`")
-                raise ConfigError(
-                    f"Unknown key `launcher.{name}`.{suggestion} Known options: {', '.join(names)}."
-                )
+        check_keys(settings, field_names(cls), "launcher")
         return cls(**settings)
 
     @property
