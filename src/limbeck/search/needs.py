@@ -18,6 +18,7 @@ from limbeck.models import count_parameters, model_name
 from limbeck.run.search import Trial
 from limbeck.search.budget import Budget, Needs
 from limbeck.search.device import Device
+from limbeck.search.space import architecture_key
 from limbeck.study.arms import build
 
 BYTES_OF_WEIGHT = {"fp32": 4, "int8": 1}
@@ -141,9 +142,3 @@ class NeedsMeter:
             memory=None if limits.memory is None else row.memory,
         )
         return replace(candidate, needs=needs)
-
-
-def architecture_key(settings: Any) -> str:
-    """Return the key of an architecture, from the settings of a trial."""
-    parts = {name: settings.get(name) for name in ("student", "width", "depth")}
-    return json.dumps(parts)

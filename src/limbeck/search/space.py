@@ -258,6 +258,15 @@ def student_builder(settings: Mapping[str, Any], shape: Sequence[int]) -> Builde
     return kind.build(int(settings["width"]), int(depth), shape)
 
 
+def architecture_key(settings: Mapping[str, Any]) -> str:
+    """Return a key that trials share whose students have the same architecture.
+
+    Args:
+        settings: Settings of a trial.
+    """
+    return str([settings.get(name) for name in ("student", "width", "depth")])
+
+
 def _names(value: Any) -> tuple[str, ...]:
     """Check the names of kinds of students."""
     names = [value] if isinstance(value, str) else value

@@ -18,7 +18,7 @@ from limbeck.search.device import Device, describe_device, device_of
 from limbeck.search.needs import NeedsMeter
 from limbeck.search.rounds import Rounds
 from limbeck.search.settings import SearchSettings
-from limbeck.search.space import Parameter, student_builder
+from limbeck.search.space import Parameter, architecture_key, student_builder
 from limbeck.study.arms import Arm, ArmPlan, build
 from limbeck.study.settings import settings_of
 from limbeck.study.study import Study
@@ -294,7 +294,7 @@ class SearchStudy(Study):
 
     def _builder(self, settings: Mapping[str, Any]) -> Any:
         """Return the builder of a student; equal architectures share one."""
-        key = str([settings.get(name) for name in ("student", "width", "depth")])
+        key = architecture_key(settings)
         if key not in self._builders:
             self._builders[key] = student_builder(settings, self._shape)
         return self._builders[key]
