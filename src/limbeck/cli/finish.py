@@ -12,6 +12,7 @@ from typing import Any
 from limbeck._base.errors import ConfigError, LimbeckError
 from limbeck.cli.config.reopen import reopen
 from limbeck.cli.config.trust import Trust
+from limbeck.cli.fit import finish_search
 from limbeck.cli.parsers import repeat_command
 from limbeck.cli.run import execute
 from limbeck.report.formats import plural
@@ -66,6 +67,7 @@ def continue_run(run: RunFolder, trust: Trust, changes: Mapping[str, int] | None
             study.command,
             record=_with_changes(study.record, changes or {}),
             follow_links=trust.is_given,
+            finish=finish_search if study.command.verb == "fit" else None,
         )
 
 

@@ -1,9 +1,11 @@
 """``limbeck fit``: the best student for a device, searched for under a budget."""
 
 import argparse
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from limbeck._base import signals
 from limbeck.cli.parsers import add_verb
 from limbeck.cli.run import compose_and_execute
 from limbeck.cli.terminal import note, say, text_table
@@ -72,7 +74,10 @@ def run(arguments: argparse.Namespace) -> int:
 
     rest, search = split_overrides(arguments.overrides)
     return compose_and_execute(
-        arguments, rest, lambda settings: search_study_settings(settings, search)
+        arguments,
+        rest,
+        complete=lambda settings: search_study_settings(settings, search),
+        finish=finish_search,
     )
 
 
@@ -87,6 +92,8 @@ def finish_search(summary: "Summary", data: "Dataset", out: Path) -> None:
     from limbeck.cli.export import closing_message
     from limbeck.search.bundle import export_choice
 
+    export = shlex.join(["limbeck", "export", str(out)])
+    signals.set_advice(lambda: f"The study is finished. Export its student with: {export}")
     say_search(summary, out)
     result = export_choice(out, data)
     say(f"\n{closing_message(result.export)}")

@@ -21,7 +21,11 @@ from limbeck.run.remote import new_run_folder
 
 if TYPE_CHECKING:
     from limbeck.cli.config.command import Command
+    from limbeck.data import Dataset
     from limbeck.run.summary import Summary
+
+Finish = Callable[["Summary", "Dataset", Path], None]
+"""Function that a verb calls after a study, with its summary, its dataset and the run folder."""
 
 HELP = {
     "run": "train the teacher, the controls and the distilled students, then compare them",
@@ -63,6 +67,7 @@ def compose_and_execute(
     arguments: argparse.Namespace,
     overrides: Sequence[str],
     complete: Callable[[dict[str, Any]], dict[str, Any]] = dict,
+    finish: Finish | None = None,
 ) -> int:
     """Compose the settings of a study and run it.
 
@@ -70,6 +75,7 @@ def compose_and_execute(
         arguments: Arguments of the verb.
         overrides: Settings of the study.
         complete: Function that adds settings of the verb to those of the study.
+        finish: Function to call after the study; None for a verb that does no more.
     """
     from limbeck.cli.config.compose import compose
 
@@ -90,10 +96,13 @@ def compose_and_execute(
             "teacher first with 'limbeck run'."
         )
     from limbeck.cli.config.instantiate import plain_settings
+    from limbeck.cli.config.study_keys import check_settings
 
-    settings = complete(plain_settings(config, arguments.config_dir))
+    settings = plain_settings(config, arguments.config_dir)
+    check_settings(settings)  # before the verb adds keys that only it may write
+    settings = complete(settings)
     with _output_folder(settings) as out:
-        return execute(settings, out, _command(arguments))
+        return execute(settings, out, _command(arguments), finish=finish)
 
 
 @contextmanager
@@ -140,6 +149,7 @@ def execute(
     *,
     record: dict[str, Any] | None = None,
     follow_links: bool = False,
+    finish: Finish | None = None,
 ) -> int:
     """Run a study and print its results.
 
@@ -149,11 +159,13 @@ def execute(
         command: Command that started the run.
         record: Settings that the run folder holds, if the run is resumed; None for a new run.
         follow_links: Whether links in the folder of a resumed run may lead out of it.
+        finish: Function to call after the study; None for a verb that does no more.
 
     Returns:
         The exit code.
     """
     from limbeck.cli.config.instantiate import build_study
+    from limbeck.report.terminal import print_summary
 
     resume = record is not None
     study = build_study(
@@ -191,13 +203,13 @@ def execute(
         raise
     if study.rank > 0:
         return 0
-    if "fit" in settings:
-        from limbeck.cli.fit import finish_search
-
-        export = shlex.join(["limbeck", "export", str(out)])
-        signals.set_advice(lambda: f"The study is finished. Export its student with: {export}")
-        return _print_results(summary, out, lambda: finish_search(summary, study.data, out))
-    return _print_results(summary, out)
+    print_summary(summary)
+    if finish is not None:
+        finish(summary, study.data, out)
+    say(f"report: {out / 'report.html'}")
+    if summary.failed:
+        return _report_failed_students(summary)
+    return 0
 
 
 def _resume_command(settings: Mapping[str, Any], out: Path) -> str:
@@ -209,17 +221,6 @@ def _resume_command(settings: Mapping[str, Any], out: Path) -> str:
     if any(foreign_settings(settings, out, choice_names("views"))):
         words.append("--trust")
     return shlex.join(words)
-
-
-def _print_results(summary: "Summary", out: Path, finish: Callable[[], None] = lambda: None) -> int:
-    from limbeck.report.terminal import print_summary
-
-    print_summary(summary)
-    finish()
-    say(f"report: {out / 'report.html'}")
-    if summary.failed:
-        return _report_failed_students(summary)
-    return 0
 
 
 def _report_failed_students(summary: "Summary") -> int:

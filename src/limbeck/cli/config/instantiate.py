@@ -105,13 +105,14 @@ def build_study(
         ConfigError: If a value is out of range.
         DataError: If the data is missing or damaged.
     """
-    check_settings(settings)
+    builder = _Builder(settings, command)
     with quiet_lightning():
         rank, _ = process_of(settings["trainer"])
     if rank == 0:
         RunFolder(out).check(resume=resume, overwrite=settings["overwrite"])
-    builder = _Builder(settings, command)
-    return builder.study(out=out, resume=resume, record=record, follow_links=follow_links)
+    return builder.study(
+        out=out, resume=resume, record=record or settings, follow_links=follow_links
+    )
 
 
 def build_data_and_teacher(settings: dict[str, Any]) -> tuple[Dataset, Teacher]:
@@ -124,7 +125,6 @@ def build_data_and_teacher(settings: dict[str, Any]) -> tuple[Dataset, Teacher]:
         ConfigError: If a value is out of range, or the teacher is a file of answers.
         DataError: If the data is missing or damaged.
     """
-    check_settings(settings)
     builder = _Builder(settings, None)
     teacher = builder.teacher()
     if not isinstance(teacher, Teacher):
@@ -145,7 +145,6 @@ def build_models(
         ConfigError: If a value is out of range.
         DataError: If the data is missing or damaged.
     """
-    check_settings(settings)
     builder = _Builder(settings, None)
     students = {}
     if with_students:
@@ -155,9 +154,12 @@ def build_models(
 
 
 class _Builder:
-    """Builder of a study from plain settings; equal settings share one object."""
+    """Builder of a study from plain settings, which it checks; equal settings share one object."""
 
     def __init__(self, settings: dict[str, Any], command: Command | None):
+        settings = dict(settings)
+        self.search = settings.pop("fit", None)  # written by 'limbeck fit'
+        check_settings(settings)
         self.settings, self.command = settings, command
         self.overrides = () if command is None else command.overrides
         self.quick = settings["quick"]
@@ -180,7 +182,7 @@ class _Builder:
         return self.head
 
     def study(
-        self, *, out: Path, resume: bool, record: dict[str, Any] | None, follow_links: bool
+        self, *, out: Path, resume: bool, record: dict[str, Any], follow_links: bool
     ) -> Study:
         settings = self.settings
         fit_losses(settings, self.data().kind, self.overrides)
@@ -210,7 +212,7 @@ class _Builder:
             splits=self._splits(len(seeds)),
             check_teacher=checks_teacher(settings["teacher"]),
             examples=settings["examples"],
-            config=record or settings,
+            config=record,
             facts={**facts, "quick": self.quick},
         )
         data = self.head or self.data()
@@ -221,7 +223,7 @@ class _Builder:
             "out": out,
             "options": options,
         }
-        if settings.get("fit") is not None:
+        if self.search is not None:
             return self._search_study(data, common)
         arms = {name: self._arm(name, arm or {}) for name, arm in settings["arms"].items()}
         return Study(data, arms, **common)
@@ -229,7 +231,7 @@ class _Builder:
     def _search_study(self, data: Dataset, common: Mapping[str, Any]) -> SearchStudy:
         """Create a study whose student is searched for."""
         settings = self.settings
-        search = SearchSettings.of(settings["fit"])
+        search = SearchSettings.of(self.search)
         if self.quick:
             search = replace(search, trials=min(search.limit, QUICK_TRIALS))
         return SearchStudy(

@@ -51,9 +51,6 @@ STUDY_KEYS = (
     "quick",
 )
 
-OPTIONAL_KEYS = ("fit",)
-"""Keys that only some verbs write."""
-
 
 def check_settings(settings: dict[str, Any]) -> None:
     """Check the keys of a study.
@@ -76,8 +73,7 @@ def check_settings(settings: dict[str, Any]) -> None:
         "optimizer": field_names(Optimizer),
     }
     sections["teacher"] = teacher_keys(settings.get("teacher", {}))
-    required = {key: value for key, value in settings.items() if key not in OPTIONAL_KEYS}
-    check_sections(required, sections)
+    check_sections(settings, sections)
     if not isinstance(settings["recipe"], str) or not settings["recipe"]:
         raise ConfigError(
             f"recipe={settings['recipe']!r} should be a name. If a recipe includes another one, "
