@@ -10,7 +10,7 @@ from limbeck.data import Chain, Dataset, Elastic, Mixup, Shift, TransferSet, tex
 from limbeck.data.study_data import StudyData
 from limbeck.models import GPT, MLP, ConvNet
 from limbeck.teacher.signal import StoredTeacher
-from limbeck.training.cohort.checkpoint import Checkpoints
+from limbeck.training.cohort.save_times import SaveTimes
 from limbeck.training.cohort.stack import Cohort
 from limbeck.training.csv_logger import CSVLogger
 from limbeck.training.fit import fit
@@ -124,8 +124,8 @@ def stop(patch, *, save, kill):
             raise Stopped
         return step == save
 
-    patch.setattr(Checkpoints, "is_due", is_due)
-    patch.setattr(Checkpoints, "is_due_after", lambda self, done, epochs: False)
+    patch.setattr(SaveTimes, "is_due", is_due)
+    patch.setattr(SaveTimes, "is_due_after", lambda self, done, epochs: False)
 
 
 def check_resumed(make, folder, patch, *, seed=0, **options):

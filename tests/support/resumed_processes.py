@@ -8,9 +8,10 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 
-from limbeck.training.cohort import checkpoint
-from limbeck.training.cohort.checkpoint import Checkpoints
+from limbeck.training.cohort import save_times
+from limbeck.training.cohort.save_times import SaveTimes
 from limbeck.training.loggers import gather_scalars
 from support.resumed import Stopped, assert_same, cohort, train
 
@@ -18,12 +19,12 @@ OPTIONS = {"devices": 2, "strategy": "ddp"}
 
 
 def main(folder):
-    checkpoint.SAVE_SECONDS, checkpoint.MAX_SHARE = 0.0, 1e9  # a checkpoint at each decision
-    checkpoint.DECISION_SECONDS = 0.0
+    save_times.SAVE_SECONDS, save_times.MAX_SHARE = 0.0, 1e9  # a checkpoint at each decision
+    save_times.DECISION_SECONDS = 0.0
     whole, _ = train(cohort, logs=folder / "whole", **OPTIONS)
-    rank = checkpoint.torch.distributed.get_rank()
+    rank = torch.distributed.get_rank()
     time.sleep(rank)  # the clocks of the processes differ
-    is_due = Checkpoints.is_due
+    is_due = SaveTimes.is_due
 
     def stop(self, now, step):
         if step == 11:
@@ -31,7 +32,7 @@ def main(folder):
         return is_due(self, now + 1000 * rank, step)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Checkpoints, "is_due", stop)
+        patch.setattr(SaveTimes, "is_due", stop)
         with pytest.raises(Stopped):
             train(cohort, folder, folder / "logs", **OPTIONS)
     saved = sorted(file.name for file in folder.glob("*.ckpt"))

@@ -9,12 +9,12 @@ from typing import Any, Protocol
 from torch import Tensor
 
 from limbeck._base.errors import LimbeckWarning
-from limbeck.training.cohort.checkpoint import SAVE_SECONDS
 from limbeck.training.cohort.checkpoint_file import (
     UnusableError,
     read_checkpoint,
     write_checkpoint,
 )
+from limbeck.training.cohort.save_times import SAVE_SECONDS
 
 
 class HasState(Protocol):

@@ -18,7 +18,7 @@ from limbeck._base.errors import LimbeckWarning
 from limbeck._base.signals import Interrupted
 from limbeck.data import Shift
 from limbeck.training import chunked_steps, csv_logger, epochs
-from limbeck.training.cohort import checkpoint
+from limbeck.training.cohort import checkpoint, save_times
 from limbeck.training.cohort.checkpoint import Checkpoints
 from limbeck.training.cohort.checkpoint_file import (
     checkpoint_files,
@@ -118,8 +118,8 @@ def test_checkpoints_are_saved_by_time_and_by_epoch(tmp_path, monkeypatch):
     saved.clear()
     train(resumed.cohort, epochs=3)
     assert saved == []
-    monkeypatch.setattr(checkpoint, "SAVE_SECONDS", 0.0)
-    monkeypatch.setattr(checkpoint, "MAX_SHARE", 1e9)
+    monkeypatch.setattr(save_times, "SAVE_SECONDS", 0.0)
+    monkeypatch.setattr(save_times, "MAX_SHARE", 1e9)
     train(resumed.cohort, tmp_path / "b", epochs=1)
     assert saved == [*((0, step, step) for step in range(1, 7)), (1, 0, 6)]
     assert names(tmp_path / "b") == ["step6.ckpt", "step5.ckpt"]
@@ -137,8 +137,8 @@ def test_slow_saving_makes_checkpoints_rare(tmp_path, monkeypatch):
 
     monkeypatch.setattr(checkpoint, "write_checkpoint", write)
     checkpoints.save(checkpoint.Position(0, 1, 1))
-    assert not checkpoints.is_due(clock[0] + 599, 2)
-    assert checkpoints.is_due(clock[0] + 601, 2)
+    assert not checkpoints.times.is_due(clock[0] + 599, 2)
+    assert checkpoints.times.is_due(clock[0] + 601, 2)
 
 
 def test_an_interrupt_costs_no_step_if_saving_is_fast(tmp_path, monkeypatch):
@@ -148,7 +148,7 @@ def test_an_interrupt_costs_no_step_if_saving_is_fast(tmp_path, monkeypatch):
 
     def interrupt(task, batch):
         if len(forwards) == 9:
-            monkeypatch.setattr(checkpoint, "received_signal", lambda: 15)
+            monkeypatch.setattr(save_times, "received_signal", lambda: 15)
             monkeypatch.setattr(epochs, "check_interrupt", raise_interrupted)
         forwards.append(1)
         return forward(task, batch)

@@ -1,7 +1,6 @@
 """Checkpoints of the training loop, from which a training resumes with identical results.
 
-A checkpoint is saved about 20 times at the end of an epoch, and every minute in between. The newest
-two are kept: if one is damaged, the training goes on from the one before.
+The newest two are kept: if one is damaged, the training goes on from the one before.
 """
 
 import time
@@ -16,7 +15,6 @@ from lightning_fabric import Fabric
 from torch import Tensor
 
 from limbeck._base.errors import ConfigError, LimbeckWarning
-from limbeck._base.signals import received_signal
 from limbeck.training.cohort.checkpoint_file import (
     LOAD_ERRORS,
     UnusableError,
@@ -31,6 +29,7 @@ from limbeck.training.cohort.redistribution import (
     redistribute,
     restore_random_state,
 )
+from limbeck.training.cohort.save_times import SaveTimes
 from limbeck.training.cohort.shards import (
     SUFFIX,
     check_digests,
@@ -49,16 +48,6 @@ from limbeck.training.sharded_strategy import mesh_of
 from limbeck.training.task import DistillationTask
 
 T = TypeVar("T")
-EPOCH_CHECKPOINTS = 20
-"""Approximate number of checkpoints of a training that are saved at the end of an epoch."""
-SAVE_SECONDS = 60.0
-"""Number of seconds between checkpoints in the middle of an epoch."""
-MAX_SHARE = 0.05
-"""Share of the time that saving may take; large models are saved less often than every minute."""
-DECISION_SECONDS = 5.0
-"""Approximate number of seconds between the decisions of several processes whether to save."""
-FAST_SECONDS = 1.0
-"""Number of seconds below which a checkpoint is saved when the user interrupts the training."""
 GENERATIONS = 2
 FORMAT = "limbeck 3"
 EARLIER_FILE = "last.ckpt"
@@ -90,6 +79,9 @@ class Checkpoints:
         fabric: Fabric of the training; its first process writes.
         task: Students and their losses.
         parts: Other objects with a ``state_dict``, by name.
+
+    Attributes:
+        times: Times at which to save one.
     """
 
     def __init__(
@@ -104,11 +96,7 @@ class Checkpoints:
         self.parts = {"task": task, **parts}
         self._files: list[Path] = []  # those that can be read, the newest first
         self._can_write = True
-        self._decides_alone = folder is None or fabric.world_size == 1
-        self._is_fast = False  # not known before the first one
-        self._next_time = float("inf") if folder is None else time.monotonic() + SAVE_SECONDS
-        self._next_decision = 0
-        self._last_decision = (time.monotonic(), 0)
+        self.times = SaveTimes(fabric, is_enabled=folder is not None)
 
     # Loading --------------------------------------------------------------------------------------
 
@@ -230,32 +218,6 @@ class Checkpoints:
 
     # Saving ---------------------------------------------------------------------------------------
 
-    def is_due_after(self, epochs_done: int, epochs: int) -> bool:
-        """Whether a checkpoint is saved after so many of the epochs."""
-        if self.folder is None:
-            return False
-        return epochs_done % max(1, epochs // EPOCH_CHECKPOINTS) == 0
-
-    def is_due(self, now: float, step: int) -> bool:
-        """Whether a checkpoint is saved in the middle of an epoch; the same in all processes.
-
-        Args:
-            now: Value of ``time.monotonic()``.
-            step: Number of optimizer steps.
-        """
-        if self._decides_alone:
-            # After a signal, the process has a few seconds until it is ended.
-            return now >= self._next_time or (self._is_fast and received_signal() is not None)
-        if step < self._next_decision:
-            return False
-        # The clocks of the processes differ, so the first one decides, every few seconds.
-        start, first_step = self._last_decision
-        steps = DECISION_SECONDS * (step - first_step) / max(now - start, 1e-3)
-        self._last_decision = (now, step)
-        decision = (now >= self._next_time, step + min(max(int(steps), 1), 1000))
-        is_due, self._next_decision = self.fabric.broadcast(decision)
-        return is_due
-
     def save(self, position: Position) -> None:
         """Save a checkpoint, and remove all but the newest two.
 
@@ -290,9 +252,7 @@ class Checkpoints:
             if self.fabric.is_global_zero:
                 self._can_write = True
                 self._keep(file)
-        now = time.monotonic()
-        self._next_time = now + max(SAVE_SECONDS, (now - start) / MAX_SHARE)
-        self._is_fast = now - start < FAST_SECONDS
+        self.times.add(start, time.monotonic())
 
     def _write_shards(
         self, file: Path, state: dict[str, Any]

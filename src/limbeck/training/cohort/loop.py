@@ -161,7 +161,7 @@ def train_epochs(
             if now - last_report > PROGRESS_SECONDS:
                 last_report = now
                 advance(epoch + min(number / epoch_length, 0.99))
-            if saver.is_due(now, step):
+            if saver.times.is_due(now, step):
                 saver.save(Position(epoch, number, step))
 
         if number == 0:
@@ -177,7 +177,7 @@ def train_epochs(
             fabric.log_dict({**scalars, "epoch": epoch}, step=step)
         task.check_divergence()
 
-        if saver.is_due_after(epoch + 1, epochs):
+        if saver.times.is_due_after(epoch + 1, epochs):
             saver.save(Position(epoch + 1, 0, step))
         advance(epoch + 1, note=_note(val_scalars, task))
     if average is not None:
