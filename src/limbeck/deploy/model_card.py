@@ -1,6 +1,5 @@
 """Model card of a bundle: facts about the run, and TODO marks for a person to fill in."""
 
-import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -8,23 +7,24 @@ import numpy as np
 
 from limbeck._base.version import __version__
 from limbeck.data import TableColumns
-from limbeck.deploy.calibration import operating_points
 from limbeck.deploy.int8 import FloatLayers
-from limbeck.deploy.markdown import first_names, last_part, plain, table
+from limbeck.deploy.markdown import first_names, last_part, plain
+from limbeck.deploy.model_card_tables import (
+    MAX_COLUMNS,
+    arms_table,
+    columns_table,
+    coverage_table,
+    guarantees_table,
+    recall_table,
+    stages_table,
+)
 from limbeck.deploy.stage import Stage
-from limbeck.evaluation.abstention import answers_of
 from limbeck.evaluation.measure import measure_of
-from limbeck.report.abstention import confidence
-from limbeck.report.formats import FORMATS, digits, nats, percent, plural
-from limbeck.report.measure_wording import wording_of
+from limbeck.report.formats import digits, nats, percent, plural
 from limbeck.report.objectives import objective, optimizer
-from limbeck.report.overview import main_column
 from limbeck.report.wording import headlines
 from limbeck.run.manifest import Manifest
 from limbeck.run.summary import ArmResult, Summary, TeacherResult
-
-MAX_ARMS, MAX_CLASSES, MAX_COLUMNS = 20, 10, 100
-"""Limits of the arms, of the classes with recall, and of the columns of a table."""
 
 
 @dataclass(frozen=True)
@@ -173,15 +173,11 @@ def _columns(facts: CardFacts) -> list[str]:
         return ["## Inputs", f"{kind}; in a CSV file they are in {names}."]
     if facts.columns is None:
         return []
-    rows = [["column", "values"]]
-    columns = zip(facts.columns.names, facts.columns.categories, strict=True)
-    for name, categories in itertools.islice(columns, MAX_COLUMNS):
-        rows.append([plain(name), "numbers" if categories is None else first_names(categories)])
     more = len(facts.columns) - MAX_COLUMNS
     return [
         "## Inputs",
         "Rows of a table with these columns. Each may lack values.",
-        table(rows),
+        columns_table(facts.columns),
         *([f"{more:,} more columns are listed in `preprocess.json`."] if more > 0 else []),
     ]
 
@@ -212,7 +208,7 @@ def _training(summary: Summary, entry: ArmResult, facts: CardFacts) -> list[str]
     return [
         "## Training",
         _recipe(summary, entry),
-        _arms(summary, facts.arm),
+        arms_table(summary, facts.arm),
         *verdicts,
         *(f"* {plain(warning)}" for warning in summary.warnings),
         f"In this bundle: arm {plain(facts.arm)}, seed {facts.seed}, {choice}",
@@ -250,67 +246,17 @@ def _result(summary: Summary, teacher: TeacherResult) -> str:
     return measure.sentence.format(value=measure.value(teacher.test))
 
 
-def _arms(summary: Summary, exported_arm: str) -> str:
-    words = wording_of(summary)
-    measure, column = words.measure, main_column(words)
-    titles = ["test errors", "accuracy"]
-    if measure.key != "errors":
-        titles = [words.title_in_sentence, column.title]
-    rows = [["arm", "learns from", *titles]]
-    for arm in summary.arms[:MAX_ARMS]:
-        name = plain(arm.name)
-        if arm.name == exported_arm:
-            name = f"**{name}**"
-        rows.append(
-            [
-                name,
-                plain(objective(arm.objective)),
-                words.mean_and_sd(measure.value(arm.mean), measure.value(arm.sd)),
-                FORMATS[column.kind](getattr(arm.mean, column.key, None)),
-            ]
-        )
-    return table(rows)
-
-
 def _checks(summary: Summary, facts: CardFacts) -> list[str]:
     verb = "classified" if facts.has_classes else "predicted"
     parts = [
         "## Checks at export",
         f"The student and each exported model {verb} all {summary.data.test:,} test samples.",
-        table(_stages(facts)),
+        stages_table(facts.stages),
         *([] if facts.float_layers is None else facts.float_layers.for_card()),
         "`python run.py verify` repeats the check on a device with 16 generated inputs. The bundle "
         "contains no sample of the data.",
     ]
     return [*parts, *_confidence(facts)] if facts.has_classes else parts
-
-
-def _stages(facts: CardFacts) -> list[list[str]]:
-    """The table of the stages of the export."""
-    if facts.stages[0].squared_error is not None:
-        rows = [["stage", "squared error", "largest difference, standard deviations"]]
-        for stage in facts.stages:
-            rows.append([stage.name, f"{stage.squared_error:.4f}", f"{stage.max_difference:.2g}"])
-        return rows
-    if facts.stages[0].missed_neighbours is not None:
-        rows = [["stage", "nearest texts missed of 10", "largest difference"]]
-        for stage in facts.stages:
-            missed = f"{stage.missed_neighbours:.3f}"
-            rows.append([stage.name, missed, f"{stage.max_difference:.2g}"])
-        return rows
-    rows = [["stage", "test errors", "largest difference of logits", "top class changed"]]
-    if not facts.has_classes:
-        rows = [["stage", "wrong labels", "largest difference of logits", "labels changed"]]
-    for stage in facts.stages:
-        rows.append(
-            [
-                stage.name,
-                f"{stage.errors:,}",
-                f"{stage.max_difference:.2g}",
-                f"{stage.class_changes:,}",
-            ]
-        )
-    return rows
 
 
 def _confidence(facts: CardFacts) -> list[str]:
@@ -319,7 +265,7 @@ def _confidence(facts: CardFacts) -> list[str]:
         "Confidences are the softmax of the logits divided by "
         f"{facts.temperature:.3f}, a temperature fitted on the validation split. The model can "
         "abstain below a minimum confidence (`--abstain`). Results on the validation split:",
-        _coverage(facts),
+        coverage_table(facts.logits, facts.labels, facts.temperature),
         *_guarantees(facts),
     ]
 
@@ -328,28 +274,13 @@ def _guarantees(facts: CardFacts) -> list[str]:
     """The confidences above which the error rate is guaranteed."""
     if not facts.thresholds:
         return []
-    answers = answers_of(facts.logits, facts.labels, facts.temperature)
-    rows = [["error rate of the answers", "minimum confidence", "coverage"]]
-    for rate, threshold in facts.thresholds.items():
-        _, answered = answers.errors_above(threshold)
-        share = percent(answered / len(facts.labels), 1)
-        rows.append([f"at most {rate.removesuffix('%')} %", confidence(threshold), share])
     return [
         "For inputs like those of the validation split, each error rate holds with a probability "
         "of 95 % (exact binomial bound, corrected for the choice of the student). "
         "`--abstain` with an error rate, such as "
         f"`--abstain {next(iter(facts.thresholds))}`, uses the confidence of its row:",
-        table(rows),
+        guarantees_table(facts.thresholds, facts.logits, facts.labels, facts.temperature),
     ]
-
-
-def _coverage(facts: CardFacts) -> str:
-    rows = [["minimum confidence", "coverage", "error rate"]]
-    for point in operating_points(facts.logits, facts.labels, facts.temperature):
-        coverage = percent(point.coverage, 1)
-        error_rate = percent(point.error_rate if point.coverage else None)
-        rows.append([f"{point.threshold:g}", coverage, error_rate])
-    return table(rows)
 
 
 def _limits(facts: CardFacts, is_distilled: bool) -> list[str]:
@@ -365,7 +296,10 @@ def _limits(facts: CardFacts, is_distilled: bool) -> list[str]:
     if is_distilled:
         parts.append("* It may have inherited mistakes and biases of its teacher.")
     if facts.has_classes:
-        parts += ["* Classes with the lowest recall on the validation split:", _recall(facts)]
+        parts += [
+            "* Classes with the lowest recall on the validation split:",
+            recall_table(facts.logits, facts.labels, facts.class_names),
+        ]
     parts += [
         "TODO: harm that a wrong answer can cause, groups on which it was not tested, and how "
         "it is monitored in use.",
@@ -379,19 +313,6 @@ def _differences(facts: CardFacts) -> str:
     if facts.columns is None:
         return "another camera, background, orientation or contrast"
     return "those of another place, time or group of people, or with other values missing"
-
-
-def _recall(facts: CardFacts) -> str:
-    correct = facts.logits.argmax(1) == facts.labels
-    recalls = []
-    for number, name in enumerate(facts.class_names):
-        in_class = facts.labels == number
-        if in_class.any():
-            recalls.append((float(correct[in_class].mean()), number, name, int(in_class.sum())))
-    rows = [["class", "validation samples", "recall"]]
-    for recall, _, name, samples in sorted(recalls)[:MAX_CLASSES]:
-        rows.append([plain(name), f"{samples:,}", percent(recall, 1)])
-    return table(rows)
 
 
 def _day(manifest: Manifest) -> str:
