@@ -8,9 +8,9 @@ from torch import Tensor
 
 from limbeck._base.errors import ConfigError, TeacherError
 from limbeck.losses.base import TWO_LOGITS, UNLABELLED, SoftLoss, check_several_classes, load
-from limbeck.losses.class_weights import check_length
-from limbeck.losses.divergences import standardised, upcast
+from limbeck.losses.divergences import standardised
 from limbeck.losses.hard import hard_loss, is_labelled
+from limbeck.losses.setting_tensors import SettingTensors, loss_dtype
 from limbeck.losses.settings import ObjectiveSettings, outputs_of
 from limbeck.losses.soft import SOFT_LOSSES
 from limbeck.losses.sparse import Answers, SparseTargets, map_answers, topk_refusal
@@ -85,7 +85,7 @@ class StackedObjective:
         self._weighs_classes = any(objective.class_weights for objective in self.objectives)
         self.learns_from_labels = any(objective.hard_weight > 0 for objective in self.objectives)
         self._hard_weights_are_one = all(o.hard_weight == 1 for o in self.objectives)
-        self._tensors: dict[tuple[object, ...], Tensor] = {}
+        self._tensors = SettingTensors(self.objectives, scale)
 
     @property
     def needs_teacher(self) -> bool:
@@ -149,9 +149,10 @@ class StackedObjective:
             check_several_classes(student.shape[-1], "student")
         with torch.autocast(student.device.type, enabled=False):
             if self.scale is not None:
-                student, labels = self._scaled(student), self._scaled(labels)
-                teacher = map_answers(teacher, self._scaled)
-                mixed = None if mixed is None else (self._scaled(mixed[0]), mixed[1])
+                divide = self._tensors.divide_by_scale
+                student, labels = divide(student), divide(labels)
+                teacher = map_answers(teacher, divide)
+                mixed = None if mixed is None else (divide(mixed[0]), mixed[1])
             if ignored is not None:
                 student, teacher, labels = self._zero_ignored(ignored, student, teacher, labels)
             if counts is None:
@@ -164,7 +165,7 @@ class StackedObjective:
                 targets = None if mixed else labels
                 soft = self._soft(student, teacher, targets, ignored) / _safe_divisor(samples)
             if hard is None or soft is None:
-                zeros = student.new_zeros(student.shape[:-2], dtype=_dtype(student))
+                zeros = student.new_zeros(student.shape[:-2], dtype=loss_dtype(student))
                 hard = zeros if hard is None else hard
                 soft = zeros if soft is None else soft
             return Terms(self._weighted_sum(hard, soft), hard, soft)
@@ -178,28 +179,18 @@ class StackedObjective:
         if self.outputs == "classes":
             return hard_loss(student, labels)
         kind = "mse" if self.outputs == "values" else "binary_cross_entropy"
-        return hard_loss(self._scaled(student), self._scaled(labels), kind=kind)
-
-    def _scaled(self, values: Tensor) -> Tensor:
-        """Divide values by the scale of their target."""
-        if self.scale is None:
-            return values
-        key = ("scale", values.device, _dtype(values))
-        if key not in self._tensors:
-            with torch.inference_mode(False):
-                scale = torch.tensor(self.scale, device=values.device, dtype=_dtype(values))
-                self._tensors[key] = scale
-        return upcast(values) / self._tensors[key]
+        divide = self._tensors.divide_by_scale
+        return hard_loss(divide(student), divide(labels), kind=kind)
 
     def _weighted_sum(self, hard: Tensor, soft: Tensor) -> Tensor:
         """Add the terms with their weights, in as few operations as the weights allow."""
         if not self._soft_groups and self._hard_weights_are_one:
             return hard
         arms = range(len(hard))
-        loss = self._tensor("hard_weight", arms, hard, hard.ndim - 1) * hard
+        loss = self._tensors.get("hard_weight", arms, hard, hard.ndim - 1) * hard
         if not self._soft_groups:
             return loss
-        return loss + self._tensor("soft_weight", arms, hard, hard.ndim - 1) * soft
+        return loss + self._tensors.get("soft_weight", arms, hard, hard.ndim - 1) * soft
 
     def _zero_ignored(
         self, ignored: Tensor, student: Tensor, teacher: Answers | None, labels: Tensor
@@ -233,9 +224,9 @@ class StackedObjective:
                     targets = labels[arms]
             weights = smoothing = None
             if smoothed:
-                smoothing = self._tensor("label_smoothing", arms, student, extra)
+                smoothing = self._tensors.get("label_smoothing", arms, student, extra)
             elif self._weighs_classes:
-                weights = self._tensor("class_weights", arms, student, extra)
+                weights = self._tensors.get("class_weights", arms, student, extra)
             values = hard_loss(
                 logits, targets, mixed=mixed, kind=kind, class_weights=weights, smoothing=smoothing
             )
@@ -258,7 +249,7 @@ class StackedObjective:
         parts, order = [], []
         for group, arms in self._soft_groups.items():
             logits = student if len(arms) == len(student) else student[arms]
-            scale = self._tensor("soft_scale", arms, student, student.ndim - 3)
+            scale = self._tensors.get("soft_scale", arms, student, student.ndim - 3)
             values = self._soft_values(group, arms, logits, answers[group.shuffled], labels)
             if ignored is not None:
                 excluded = ignored | _shift_by_half(ignored, -1) if group.shuffled else ignored
@@ -317,43 +308,19 @@ class StackedObjective:
         labels: Tensor | None,
     ) -> Tensor:
         """Compute the soft losses ``[a, ..., B]`` of the arms of a group."""
-        temperature = self._tensor("temperature", arms, student, student.ndim - 1)
+        temperature = self._tensors.get("temperature", arms, student, student.ndim - 1)
         if isinstance(teacher, SparseTargets):
             assert group.loss.sparse is not None
             return load(group.loss.sparse)(student, teacher, temperature=temperature)
         settings: dict[str, Tensor | None] = {}
         for setting in group.loss.settings:
-            settings[setting.name] = self._tensor(setting.name, arms, student, student.ndim - 2)
+            name = setting.name
+            settings[name] = self._tensors.get(name, arms, student, student.ndim - 2)
         if group.loss.uses_labels:
             settings["labels"] = labels
         if group.standardise:
             student, teacher = standardised(student), standardised(teacher)
         return group.loss(student, teacher, temperature=temperature, **settings)
-
-    def _tensor(self, name: str, arms: Sequence[int], like: Tensor, extra: int) -> Tensor:
-        """Return a setting of some arms as ``[a, 1, ...]`` with ``extra`` ones.
-
-        Class weights are ``[a, 1, ..., C]``. Tensors are cached per device and dtype.
-        """
-        dtype = _dtype(like)
-        key = (name, tuple(arms), like.device, dtype, extra)
-        if key not in self._tensors:
-            values = [self._setting(name, self.objectives[arm], like.shape[-1]) for arm in arms]
-            # a tensor made in a validation step has to serve a training step too
-            with torch.inference_mode(False):
-                tensor = torch.tensor(values, device=like.device, dtype=dtype)
-                self._tensors[key] = tensor.view(len(arms), *[1] * extra, *tensor.shape[1:])
-        return self._tensors[key]
-
-    def _setting(
-        self, name: str, objective: ObjectiveSettings, classes: int
-    ) -> float | list[float]:
-        if name != "class_weights":
-            return float(getattr(objective, name))
-        if objective.class_weights is None:
-            return [1.0] * classes
-        check_length(objective.class_weights, classes)
-        return [float(weight) for weight in objective.class_weights]
 
 
 def _counts(
@@ -364,11 +331,6 @@ def _counts(
     if ignored is None:
         return mask.sum(-1), max(1, mask.shape[-1])
     return mask.sum(-1), (~ignored).sum(-1)
-
-
-def _dtype(like: Tensor) -> torch.dtype:
-    """Return the type in which losses are computed: float32, or float64 for float64 logits."""
-    return torch.float64 if like.dtype == torch.float64 else torch.float32
 
 
 def _answers(teacher: Answers, student: Tensor, shuffled: bool) -> Answers:
