@@ -8,9 +8,8 @@ from limbeck.evaluation.measure import (
     LABEL_ERRORS,
     MISSED_NEIGHBOURS,
     SQUARED_ERROR,
-    Measure,
 )
-from limbeck.report.formats import MISSING, is_zero, plural
+from limbeck.report.formats import MISSING, plural
 from limbeck.report.wording_base import Column, Decimals, MeasureWording
 from limbeck.run.comparison import Comparison
 from limbeck.run.summary import DataFacts, Summary
@@ -40,26 +39,17 @@ class _ErrorsWording(MeasureWording):
     decimals = Decimals(single=None, mean=1, by_seed=None)
     gaps = (("errors", "Gap closed"), ("nll", "Gap closed, NLL"))
     beats_teacher = "it makes fewer errors than the teacher"
-    samples_in_interval = "test samples"
-    more_samples = "as many test samples"
-    too_small = "the test set is too small"
     validation_curve = "val_acc"
     has_logits = True
 
     def axis(self, data: DataFacts) -> str:
         return f"errors on {self.test_split(data)}"
 
-    def test_split(self, data: DataFacts) -> str:
-        return plural(data.test, "test sample")
-
     def level(self, value: str, data: DataFacts) -> str:
         return f"{value} errors on {self.test_split(data)}"
 
     def finding(self, comparison: Comparison, summary: Summary) -> str:
-        size = self.change(comparison, signed=False)
-        amount = f"{size} {_direction(self.measure, comparison)} errors than"
-        if is_zero(size):
-            amount = "as many errors as"
+        amount = self.amount(comparison, "errors")
         test_split = self.test_split(summary.data)
         return f"{comparison.arm} makes {amount} {comparison.control} on {test_split}"
 
@@ -91,8 +81,6 @@ class _BitsPerByteWording(MeasureWording):
     samples_in_interval = "segments of the test text"
     more_samples = "as much test text"
     too_small = "the test text is too short"
-    validation_curve = "val_loss"
-    has_logits = False
 
     def axis(self, data: DataFacts) -> str:
         size = _test_size(data.bytes)
@@ -110,12 +98,7 @@ class _BitsPerByteWording(MeasureWording):
         return f"{value} bits per byte of test text"
 
     def finding(self, comparison: Comparison, summary: Summary) -> str:
-        size = self.change(comparison, signed=False)
-        amount = f"{size} {_direction(self.measure, comparison)} than"
-        if is_zero(size):
-            amount = "as many as"
-        means = {arm.name: self.measure.value(arm.mean) for arm in summary.arms}
-        value = self.mean(means.get(comparison.arm))
+        value, amount = self.arm_mean(comparison.arm, summary), self.amount(comparison)
         return f"{comparison.arm} needs {value} bits per byte, {amount} {comparison.control}"
 
     def data_settings(self, data: DataFacts) -> list[tuple[str, str]]:
@@ -148,30 +131,18 @@ class _SquaredErrorWording(MeasureWording):
     decimals = Decimals(single=4, mean=4, by_seed=4)
     gaps = (("squared_error", "Gap closed"),)
     beats_teacher = "it has a smaller squared error than the teacher"
-    samples_in_interval = "test samples"
-    more_samples = "as many test samples"
-    too_small = "the test set is too small"
-    validation_curve = "val_loss"
-    has_logits = False
     less = "less"
     least = "least"
 
     def axis(self, data: DataFacts) -> str:
         return f"squared error on {self.test_split(data)}"
 
-    def test_split(self, data: DataFacts) -> str:
-        return plural(data.test, "test sample")
-
     def level(self, value: str, data: DataFacts) -> str:
         return f"a squared error of {value} on {self.test_split(data)}"
 
     def finding(self, comparison: Comparison, summary: Summary) -> str:
-        size = self.change(comparison, signed=False)
-        amount = "less" if self.measure.delta(comparison).mean < 0 else "more"
-        change = "as much as" if is_zero(size) else f"{size} {amount} than"
-        means = {arm.name: self.measure.value(arm.mean) for arm in summary.arms}
-        value = self.mean(means.get(comparison.arm))
-        return f"{comparison.arm} has a squared error of {value}, {change} {comparison.control}"
+        value, amount = self.arm_mean(comparison.arm, summary), self.amount(comparison)
+        return f"{comparison.arm} has a squared error of {value}, {amount} {comparison.control}"
 
     def data_settings(self, data: DataFacts) -> list[tuple[str, str]]:
         return [
@@ -200,26 +171,15 @@ class _LabelErrorsWording(MeasureWording):
     decimals = Decimals(single=None, mean=1, by_seed=None)
     gaps = (("label_errors", "Gap closed"),)
     beats_teacher = "it has fewer wrong labels than the teacher"
-    samples_in_interval = "test samples"
-    more_samples = "as many test samples"
-    too_small = "the test set is too small"
-    validation_curve = "val_loss"
-    has_logits = False
 
     def axis(self, data: DataFacts) -> str:
         return f"wrong labels on {self.test_split(data)}"
-
-    def test_split(self, data: DataFacts) -> str:
-        return plural(data.test, "test sample")
 
     def level(self, value: str, data: DataFacts) -> str:
         return f"{value} wrong labels on {self.test_split(data)}"
 
     def finding(self, comparison: Comparison, summary: Summary) -> str:
-        size = self.change(comparison, signed=False)
-        amount = f"{size} {_direction(self.measure, comparison)} wrong labels than"
-        if is_zero(size):
-            amount = "as many wrong labels as"
+        amount = self.amount(comparison, "wrong labels")
         test_split = self.test_split(summary.data)
         return f"{comparison.arm} has {amount} {comparison.control} on {test_split}"
 
@@ -247,28 +207,18 @@ class _MissedNeighboursWording(MeasureWording):
     decimals = Decimals(single=3, mean=3, by_seed=3)
     gaps = (("missed_neighbours", "Gap closed"),)
     beats_teacher = "it misses fewer neighbours than the teacher"
+    test_sample = "test text"
     samples_in_interval = "test texts"
     more_samples = "as many test texts"
-    too_small = "the test set is too small"
-    validation_curve = "val_loss"
-    has_logits = False
 
     def axis(self, data: DataFacts) -> str:
         return f"missed neighbours of 10 on {self.test_split(data)}"
-
-    def test_split(self, data: DataFacts) -> str:
-        return plural(data.test, "test text")
 
     def level(self, value: str, data: DataFacts) -> str:
         return f"{value} of 10 neighbours on {self.test_split(data)}"
 
     def finding(self, comparison: Comparison, summary: Summary) -> str:
-        size = self.change(comparison, signed=False)
-        amount = f"{size} {_direction(self.measure, comparison)} than"
-        if is_zero(size):
-            amount = "as many as"
-        means = {arm.name: self.measure.value(arm.mean) for arm in summary.arms}
-        value = self.mean(means.get(comparison.arm))
+        value, amount = self.arm_mean(comparison.arm, summary), self.amount(comparison)
         return (
             f"{comparison.arm} misses {value} of the teacher's 10 nearest texts, {amount} "
             f"{comparison.control}"
@@ -279,10 +229,6 @@ class _MissedNeighboursWording(MeasureWording):
             ("Data", f"{data.name}, vectors of {plural(data.classes, 'dimension')}"),
             ("Texts", _splits(_samples(data))),
         ]
-
-
-def _direction(measure: Measure, comparison: Comparison) -> str:
-    return "fewer" if measure.delta(comparison).mean < 0 else "more"
 
 
 def _samples(data: DataFacts) -> dict[str, int]:

@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 from limbeck.evaluation.measure import Measure
-from limbeck.report.formats import count, fixed, is_number, p_value
+from limbeck.report.formats import count, fixed, is_number, is_zero, p_value, plural
 from limbeck.run.comparison import Comparison
 from limbeck.run.summary import DataFacts, Summary
 
@@ -55,6 +55,7 @@ class MeasureWording(ABC):
         decimals: Decimals of the numbers.
         gaps: Keys and headings of the shares in ``gap_closed``; the first is in the headline.
         beats_teacher: Clause for an arm that is better than the teacher.
+        test_sample: Name of a sample of the test split.
         samples_in_interval: Name of what the interval covers besides seeds, in the plural.
         more_samples: Words for more of the test split, after "3.0 times".
         too_small: Clause for a test split that is too small for a verdict.
@@ -72,11 +73,12 @@ class MeasureWording(ABC):
     decimals: Decimals
     gaps: tuple[tuple[str, str], ...]
     beats_teacher: str
-    samples_in_interval: str
-    more_samples: str
-    too_small: str
-    validation_curve: str
-    has_logits: bool
+    test_sample: str = "test sample"
+    samples_in_interval: str = "test samples"
+    more_samples: str = "as many test samples"
+    too_small: str = "the test set is too small"
+    validation_curve: str = "val_loss"
+    has_logits: bool = False
     less: str = "fewer"
     least: str = "fewest"
 
@@ -90,13 +92,13 @@ class MeasureWording(ABC):
         """The title inside a sentence."""
         return self.title[0].lower() + self.title[1:]
 
+    def test_split(self, data: DataFacts) -> str:
+        """Size of the test split, such as "500 test samples"."""
+        return plural(data.test, self.test_sample)
+
     @abstractmethod
     def axis(self, data: DataFacts) -> str:
         """Title of an axis."""
-
-    @abstractmethod
-    def test_split(self, data: DataFacts) -> str:
-        """Size of the test split, such as "500 test samples"."""
 
     @abstractmethod
     def level(self, value: str, data: DataFacts) -> str:
@@ -109,6 +111,25 @@ class MeasureWording(ABC):
     @abstractmethod
     def data_settings(self, data: DataFacts) -> list[tuple[str, str]]:
         """Names and values that describe the data."""
+
+    def arm_mean(self, arm: str, summary: Summary) -> str:
+        """The mean of an arm over its seeds; a dash if the summary has no such arm."""
+        means = {entry.name: self.measure.value(entry.mean) for entry in summary.arms}
+        return self.mean(means.get(arm))
+
+    def amount(self, comparison: Comparison, noun: str = "") -> str:
+        """The change of a comparison in words, such as "16.5 fewer errors than".
+
+        Args:
+            comparison: Arm and control.
+            noun: What is counted, in the plural; empty to leave it out.
+        """
+        size = self.change(comparison, signed=False)
+        noun = f" {noun}" if noun else ""
+        if is_zero(size):
+            return f"as {'many' if self.less == 'fewer' else 'much'}{noun} as"
+        direction = self.less if self.measure.delta(comparison).mean < 0 else "more"
+        return f"{size} {direction}{noun} than"
 
     def p_value(self, comparison: Comparison) -> str:
         """The p-value, such as ``p = 0.03``; empty if there is none."""
