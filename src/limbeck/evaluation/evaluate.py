@@ -12,9 +12,10 @@ from torch import Tensor, nn
 from limbeck._base.errors import ConfigError, DataError
 from limbeck.data.batch_forms import BatchNames, Key, Names
 from limbeck.data.batch_reader import BatchReader
-from limbeck.data.batches import own_inputs
+from limbeck.data.batches import EvaluationBatches, own_inputs
 from limbeck.data.batches import teacher_inputs as inputs_of_teacher
 from limbeck.data.checks import check_finite
+from limbeck.data.dataset import Split
 from limbeck.data.inputs import ModelInputs, call, fit_to_model, map_inputs, tensors_of
 from limbeck.data.loaders import check_labels, dtype_fault, name_in_batch
 from limbeck.evaluation.metrics import classification_metrics
@@ -22,6 +23,7 @@ from limbeck.evaluation.number_scorer import NumberScorer
 from limbeck.evaluation.text import TokenScores, concatenate_scores, score_batch, token_metrics
 from limbeck.losses.base import UNLABELLED, check_several_classes
 from limbeck.losses.tasks import TASKS, check_task
+from limbeck.models.eval_mode import eval_mode
 from limbeck.models.output import logits_of
 
 Answer = Callable[[ModelInputs], Tensor]
@@ -50,6 +52,12 @@ def predict(model: nn.Module, inputs: Iterable[ModelInputs]) -> Tensor:
     return torch.cat(logits)
 
 
+def predict_split(model: nn.Module, split: Split) -> Tensor:
+    """Compute the logits ``[N, C]`` of a model for a split, in batches for evaluation."""
+    batches = EvaluationBatches(split, models=[model])
+    return predict(model, (batch.x[0] for batch in batches))
+
+
 @contextmanager
 def answers_of(model: nn.Module, role: str = "model") -> Iterator[Answer]:
     """Set eval mode, and yield a function from inputs to logits, float32 on the CPU.
@@ -59,7 +67,6 @@ def answers_of(model: nn.Module, role: str = "model") -> Iterator[Answer]:
             restored afterwards.
         role: Role of the model for messages: ``model`` or ``teacher``.
     """
-    was_training = [(module, module.training) for module in model.modules()]
     shapes: list[torch.Size] = []
 
     # not inference_mode: a model may later be trained on tensors that a loader caches
@@ -79,12 +86,8 @@ def answers_of(model: nn.Module, role: str = "model") -> Iterator[Answer]:
         shapes.append(output.shape)
         return output
 
-    model.eval()
-    try:
+    with eval_mode(model):
         yield answer
-    finally:
-        for module, mode in was_training:
-            module.training = mode
 
 
 def _outputs(model: nn.Module, inputs: ModelInputs) -> Any:

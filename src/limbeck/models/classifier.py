@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from limbeck._base.errors import ConfigError
+from limbeck.models.eval_mode import eval_mode
 from limbeck.models.zoo import LIBRARIES
 
 HEADS = ("fc", "classifier", "heads", "head")
@@ -79,22 +80,19 @@ class Classifier(nn.Module):
     @torch.no_grad()
     def _count_features(self, shape: Sequence[int]) -> int:
         """Return the number of features for an input of zeros."""
-        modes = [(part, part.training) for part in self.encoder.modules()]
         name = type(self.encoder).__name__
         first = next(self.encoder.parameters(), torch.empty(0))
         # a single input has no batch statistics, and must not change the running statistics
-        self.encoder.eval()
+        zeros = torch.zeros(1, *shape, device=first.device, dtype=first.dtype)
         try:
-            features = self.features(torch.zeros(1, *shape, device=first.device, dtype=first.dtype))
+            with eval_mode(self.encoder):
+                features = self.features(zeros)
         except (RuntimeError, ValueError, TypeError, LookupError, AttributeError) as error:
             raise ConfigError(
                 f"The encoder {name} cannot read inputs of shape {list(shape)} "
                 f"({str(error).splitlines()[0]}). Set shape to the input shape of the encoder, or "
                 "set features."
             ) from None
-        finally:
-            for part, training in modes:
-                part.training = training
         if features.ndim != 2 or len(features) != 1:
             raise ConfigError(
                 f"The encoder {name} returns {list(features.shape)} for one input; expected "

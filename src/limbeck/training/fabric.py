@@ -178,18 +178,6 @@ def check_loss_scale(students: int, precision: object) -> None:
 
 
 @contextmanager
-def eval_mode(module: nn.Module) -> Iterator[None]:
-    """Set eval mode, and restore the mode of every layer afterwards."""
-    modes = [(layer, layer.training) for layer in module.modules()]
-    module.eval()
-    try:
-        yield
-    finally:
-        for layer, training in modes:
-            layer.training = training
-
-
-@contextmanager
 def sync_batchnorm(module: nn.Module, fabric: Fabric, enabled: bool | None) -> Iterator[None]:
     """Synchronise the statistics of BatchNorm over all processes during training.
 

@@ -12,10 +12,10 @@ from limbeck._base.errors import ConfigError
 from limbeck.data.inputs import Inputs, ModelInputs, call, map_inputs
 from limbeck.losses.features import ATTENTION_SCORES, Feature, feature_loss, projection
 from limbeck.models import OutputMap
+from limbeck.models.eval_mode import eval_mode
 from limbeck.models.huggingface.base import TransformersModel
 from limbeck.models.normalized import InputWrapper
 from limbeck.teacher.signal import LiveTeacher, TeacherSignal
-from limbeck.training.fabric import eval_mode
 
 MAX_SUGGESTIONS = 3
 

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from limbeck._base.errors import ConfigError, LimbeckError
 from limbeck.models.blocks import check_init
-from limbeck.models.huggingface.base import TransformersModel, check_source
+from limbeck.models.eval_mode import eval_mode
+from limbeck.models.huggingface.base import check_source
 from limbeck.models.huggingface.config import (
     class_names_of,
     make_config,
@@ -26,6 +27,7 @@ from limbeck.models.huggingface.hub import (
 )
 from limbeck.models.huggingface.layers import net_of_teacher, with_layers
 from limbeck.models.huggingface.pretrained import TEXT_CLASSIFICATION, create, pretrained
+from limbeck.models.huggingface.text_transformer import TextTransformer
 from limbeck.models.huggingface.texts import Texts, check_length
 from limbeck.models.text_inputs import check_texts
 
@@ -35,7 +37,7 @@ PROBE_LENGTH, PROBE_PADDING = 6, 2
 """Numbers of tokens and of paddings in the text with which a model is tested."""
 
 
-class HuggingFaceClassifier(TransformersModel):
+class HuggingFaceClassifier(TextTransformer):
     """A classifier of texts of transformers (extra ``hf``), in float32.
 
     Args:
@@ -142,43 +144,26 @@ class HuggingFaceClassifier(TransformersModel):
         }
         self._set_net(net)
 
-    @property
-    def padded(self) -> int:
-        """Number of vocabulary entries beyond those of the data."""
-        return max(0, self.net.config.get_text_config().vocab_size - self.texts.ids)
-
-    def token_embeddings(self) -> Tensor:
-        """Return the embeddings ``[V, D]`` of the token ids of the data; 0 for a padding beyond."""
-        weight = self.net.get_input_embeddings().weight.detach()
-        table = weight.new_zeros(self.arguments["vocabulary"], weight.shape[1])
-        count = min(len(table), len(weight))
-        table[:count] = weight[:count]
-        return table
-
     def forward(self, ids: Tensor) -> Tensor:
         """Compute logits ``[B, C]`` of token ids ``[B, l]``, ``l <= L``, padded at their end."""
-        is_token = ids != self.padding
-        tokens = torch.where(is_token, ids, self.net.config.get_text_config().pad_token_id).long()
-        # attention to nothing would not be finite
-        is_first = torch.arange(ids.shape[-1], device=ids.device) == 0
-        mask = (is_token | is_first).long()
+        tokens, mask = self._mask_padding(ids)
         types = self.texts.types(ids) if self._has_types else None
         options = {} if types is None else {"token_type_ids": types}
-        return self.net(input_ids=tokens, attention_mask=mask, return_dict=True, **options).logits
+        return self.net(
+            input_ids=tokens, attention_mask=mask.long(), return_dict=True, **options
+        ).logits
 
     @torch.no_grad()
     def _test(self) -> None:
         """Test with a short text that the model classifies it, and that padding changes nothing."""
-        training = [(part, part.training) for part in self.net.modules()]
         device = next(self.net.parameters()).device
         length = min(PROBE_LENGTH, self.arguments["shape"][0])
         choices = [i for i in range(self.arguments["vocabulary"]) if i != self.padding][-length:]
         text = torch.tensor([choices], device=device)
         room = max(0, min(PROBE_PADDING, self.arguments["shape"][0] - text.shape[1]))
         padded = nn.functional.pad(text, (0, room), value=self.padding)
-        self.net.eval()
         try:
-            with quiet():
+            with eval_mode(self.net), quiet():
                 logits, others = self(text), self(padded)
         except LimbeckError:
             raise
@@ -187,9 +172,6 @@ class HuggingFaceClassifier(TransformersModel):
                 f"{self.name} cannot classify token ids {list(text.shape)} ({one_line(error)}). "
                 "Choose an encoder, such as bert or distilbert."
             ) from None
-        finally:
-            for part, mode in training:
-                part.training = mode
         if logits.shape != (1, self.classes):
             raise ConfigError(
                 f"{self.name} outputs {list(logits.shape)} for one text; expected logits [1, "

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from limbeck._base.errors import ConfigError, LimbeckError
+from limbeck.models.eval_mode import eval_mode
 from limbeck.models.gpt import check_length, check_tokens
 from limbeck.models.huggingface.base import TransformersModel, check_source
 from limbeck.models.huggingface.config import check_sizes, make_config, settings_of
@@ -132,33 +133,29 @@ class HuggingFace(TransformersModel):
         Raises:
             ConfigError: If the model cannot read the block, or is not causal.
         """
-        training = [(part, part.training) for part in self.net.modules()]
         device = next(self.net.parameters()).device
         length = min(PROBE_LENGTH, self.arguments["shape"][0])
         ids = torch.arange(length, device=device)[None] % self.classes
         other = torch.cat((ids[:, :-1], (ids[:, -1:] + 1) % self.classes), 1)
-        self.net.eval()
         try:
-            with quiet():
-                logits, others = self(ids), self(other)
-            if not torch.allclose(
-                logits[:, :-1], others[:, :-1], rtol=1e-4, atol=1e-6, equal_nan=True
-            ):
-                raise ConfigError(
-                    f"{self.name} sees the tokens that it should predict: it is not a causal "
-                    "language model. For some architectures, set config: {is_decoder: true}; "
-                    "otherwise choose another model."
-                )
-            return self._logits_are_linear(ids, logits)
+            with eval_mode(self.net):
+                with quiet():
+                    logits, others = self(ids), self(other)
+                if not torch.allclose(
+                    logits[:, :-1], others[:, :-1], rtol=1e-4, atol=1e-6, equal_nan=True
+                ):
+                    raise ConfigError(
+                        f"{self.name} sees the tokens that it should predict: it is not a causal "
+                        "language model. For some architectures, set config: {is_decoder: true}; "
+                        "otherwise choose another model."
+                    )
+                return self._logits_are_linear(ids, logits)
         except LimbeckError:
             raise
         except Exception as error:  # models of transformers may raise anything
             raise ConfigError(
                 f"{self.name} cannot read token ids {list(ids.shape)} ({one_line(error)})."
             ) from None
-        finally:
-            for part, mode in training:
-                part.training = mode
 
     def _logits_are_linear(self, ids: Tensor, logits: Tensor) -> bool:
         """Whether the logits are exactly the outputs of the last layer on the features.

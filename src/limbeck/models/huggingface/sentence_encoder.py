@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from limbeck._base.errors import ConfigError
 from limbeck.models.blocks import check_init
-from limbeck.models.huggingface.base import TransformersModel, check_source
+from limbeck.models.eval_mode import eval_mode
+from limbeck.models.huggingface.base import check_source
 from limbeck.models.huggingface.config import make_config, settings_of
 from limbeck.models.huggingface.hub import (
     CONFIG,
@@ -23,6 +24,7 @@ from limbeck.models.huggingface.hub import (
 from limbeck.models.huggingface.layers import with_layers
 from limbeck.models.huggingface.pooling import POOLINGS, is_sentence_encoder, pool, read_pooling
 from limbeck.models.huggingface.pretrained import ENCODER, create, pretrained
+from limbeck.models.huggingface.text_transformer import TextTransformer
 from limbeck.models.huggingface.texts import Texts, check_length
 from limbeck.models.normalized import model_name
 from limbeck.models.text_inputs import check_texts
@@ -32,7 +34,7 @@ TOKENS_AT_ONCE = 1024
 EXAMPLE = "model_type: bert, hidden_size: 64, num_hidden_layers: 2, num_attention_heads: 2"
 
 
-class SentenceEncoder(TransformersModel):
+class SentenceEncoder(TextTransformer):
     """A sentence encoder of transformers (extra ``hf``), in float32.
 
     The features of the tokens are pooled, and the vector is scaled to length 1 if the encoder was
@@ -145,19 +147,6 @@ class SentenceEncoder(TransformersModel):
         size: int = self.net.config.get_text_config().hidden_size
         return size
 
-    @property
-    def padded(self) -> int:
-        """Number of vocabulary entries beyond those of the data."""
-        return max(0, self.net.config.get_text_config().vocab_size - self.texts.ids)
-
-    def token_embeddings(self) -> Tensor:
-        """Return the embeddings ``[V, D]`` of the token ids of the data; 0 for a padding beyond."""
-        weight = self.net.get_input_embeddings().weight.detach()
-        table = weight.new_zeros(self.arguments["vocabulary"], weight.shape[1])
-        count = min(len(table), len(weight))
-        table[:count] = weight[:count]
-        return table
-
     @torch.no_grad()
     def token_vectors(self) -> Tensor:
         """Return the vector ``[V, D]`` of each token id of the data as a text of its own.
@@ -176,10 +165,7 @@ class SentenceEncoder(TransformersModel):
 
     def forward(self, ids: Tensor) -> Tensor:
         """Compute vectors ``[B, D]`` of token ids ``[B, l]``, ``l <= L``, padded at their end."""
-        is_token = ids != self.padding
-        is_first = torch.arange(ids.shape[-1], device=ids.device) == 0
-        mask = is_token | is_first  # attention to nothing would not be finite
-        tokens = torch.where(is_token, ids, self.net.config.get_text_config().pad_token_id).long()
+        tokens, mask = self._mask_padding(ids)
         output = self.net(input_ids=tokens, attention_mask=mask.long(), return_dict=True)
         vectors = pool(output.last_hidden_state, mask, self.pooling)
         return F.normalize(vectors, dim=-1) if self.normalize else vectors
@@ -187,21 +173,16 @@ class SentenceEncoder(TransformersModel):
     @torch.no_grad()
     def _test(self) -> None:
         """Test with a short text that the model encodes it."""
-        training = [(part, part.training) for part in self.net.modules()]
         device = next(self.net.parameters()).device
         ids = [i for i in range(self.arguments["vocabulary"]) if i != self.padding][-1:]
-        self.net.eval()
         try:
-            with quiet():
+            with eval_mode(self.net), quiet():
                 vectors = self(torch.tensor([ids], device=device))
         except Exception as error:  # models of transformers may raise anything
             raise ConfigError(
                 f"{self.name} cannot encode token ids [1, 1] ({one_line(error)}). Choose an "
                 "encoder, such as bert or mpnet."
             ) from None
-        finally:
-            for part, mode in training:
-                part.training = mode
         if vectors.ndim != 2:
             raise ConfigError(
                 f"{self.name} gives {list(vectors.shape)} for one text, not a vector."

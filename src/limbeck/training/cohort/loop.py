@@ -18,6 +18,7 @@ from torch.optim import Optimizer
 from limbeck._base.errors import ConfigError
 from limbeck._base.progress import Advance
 from limbeck.data.batches import Batch
+from limbeck.models.eval_mode import eval_mode
 from limbeck.training.averaging import average_of, with_average
 from limbeck.training.cohort.checkpoint import Checkpoints, Position
 from limbeck.training.cohort.rates import RateGroups
@@ -25,7 +26,6 @@ from limbeck.training.epochs import count_batches, count_steps, read_epoch
 from limbeck.training.fabric import (
     can_fuse,
     check_loss_scale,
-    eval_mode,
     share_loader,
 )
 from limbeck.training.optimizer import build_optimizer
