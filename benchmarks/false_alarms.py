@@ -190,15 +190,23 @@ def tests_of_mixture(
         yield CrossedTest.from_variances(mean, variances, seeds=seeds, samples=MANY_SAMPLES)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description="False alarms and power of the verdict.")
+def number_of_studies(description: str) -> int:
+    """Return the number of studies per row that the command line asks for.
+
+    Args:
+        description: What the script measures, for its help.
+    """
+    parser = argparse.ArgumentParser(description=description)
     parser.add_argument(
         "--short",
         action="store_true",
         help="a small version that only checks that the script works",
     )
-    is_short = parser.parse_args().short
-    count = 4 if is_short else 2000
+    return 4 if parser.parse_args().short else 2000
+
+
+def main() -> None:
+    count = number_of_studies("False alarms and power of the verdict.")
     print("seeds  most false alarms  with variances of seeds, samples, residual")
     for seeds in (2, 3, 4, 5, 10):
         mixture = worst_mixture(alarms_of_mixture, seeds, count)

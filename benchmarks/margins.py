@@ -9,7 +9,6 @@ with a margin of the same size, and the share of verdicts is the power. No time 
 The first table takes normal differences with the mixture of variances that has most false verdicts.
 """
 
-import argparse
 import itertools
 
 import numpy as np
@@ -18,6 +17,7 @@ from false_alarms import (
     FEWER_ERRORS,
     Cell,
     Mixture,
+    number_of_studies,
     studies,
     tests_of_mixture,
     worst_mixture,
@@ -58,14 +58,7 @@ def share_of_mixture(mixture: Mixture, seeds: int, count: int, *, seed: int) -> 
 
 def main() -> None:
     """Print the tables."""
-    parser = argparse.ArgumentParser(description="False verdicts and power within a margin.")
-    parser.add_argument(
-        "--short",
-        action="store_true",
-        help="a small version that only checks that the script works",
-    )
-    is_short = parser.parse_args().short
-    count = 4 if is_short else 2000
+    count = number_of_studies("False verdicts and power within a margin.")
     print("seeds  most false verdicts  with variances of seeds, samples, residual")
     for seeds in (2, 3, 4, 5, 10):
         mixture = worst_mixture(share_of_mixture, seeds, count)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from limbeck._base.errors import DataError, TeacherError
-from limbeck.cli.parsers import add_verb
+from limbeck.cli.parsers import add_study_settings, add_verb
 from limbeck.cli.run_help import GROUPS_AND_SETTINGS
 from limbeck.cli.terminal import say
 
@@ -23,15 +23,8 @@ def add_parser(verbs: Any) -> None:
     text = "examine data, teacher and losses of a study before anything is trained"
     parser = add_verb(verbs, "check", text, run)
     parser.epilog = GROUPS_AND_SETTINGS
-    parser.add_argument(
-        "overrides",
-        nargs="*",
-        metavar="KEY=VALUE",
-        help="settings of the study, as for 'limbeck run'; see below",
-    )
-    parser.add_argument(
-        "--config-dir", type=Path, metavar="DIR", help="folder with your own recipes"
-    )
+    text = "settings of the study, as for 'limbeck run'; see below"
+    add_study_settings(parser, text, prints_settings=False)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from limbeck._base import signals
-from limbeck.cli.parsers import add_verb
+from limbeck.cli.parsers import add_study_settings, add_verb
 from limbeck.cli.run import compose_and_execute
 from limbeck.cli.terminal import note, say, text_table
 
@@ -55,16 +55,7 @@ def add_parser(verbs: Any) -> None:
     text = "search for the best student within a size, latency or memory, then run its study"
     parser = add_verb(verbs, "fit", text, run)
     parser.epilog = EPILOG
-    parser.add_argument(
-        "overrides",
-        nargs="*",
-        metavar="KEY=VALUE",
-        help="settings, e.g. budget.size=1MB trials=32; see below",
-    )
-    parser.add_argument("--cfg", choices=["job"], help="print all settings and exit")
-    parser.add_argument(
-        "--config-dir", type=Path, metavar="DIR", help="folder with your own recipes"
-    )
+    add_study_settings(parser, "settings, e.g. budget.size=1MB trials=32; see below")
     parser.set_defaults(multirun=False)
 
 

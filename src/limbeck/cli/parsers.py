@@ -91,6 +91,24 @@ def on_copy(command: Command, reads: str = "results_and_models") -> Command:
     return run
 
 
+def add_study_settings(
+    parser: argparse.ArgumentParser, text: str, *, prints_settings: bool = True
+) -> None:
+    """Add the settings ``KEY=VALUE`` of a study, and the options of where they come from.
+
+    Args:
+        parser: Parser of a verb.
+        text: Description of the settings.
+        prints_settings: Whether the verb has the option ``--cfg``.
+    """
+    parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help=text)
+    if prints_settings:
+        parser.add_argument("--cfg", choices=["job"], help="print all settings and exit")
+    parser.add_argument(
+        "--config-dir", type=Path, metavar="DIR", help="folder with your own recipes"
+    )
+
+
 def add_trust(parser: argparse.ArgumentParser) -> None:
     """Add the option ``--trust`` of a verb that opens a run folder."""
     parser.add_argument(

@@ -13,7 +13,7 @@ from limbeck._base.errors import ConfigError, DivergedError, ResourceError, is_o
 from limbeck._base.printable import printable_lines
 from limbeck._base.version import __version__
 from limbeck.cli.os_errors import explain
-from limbeck.cli.parsers import add_verb
+from limbeck.cli.parsers import add_study_settings, add_verb
 from limbeck.cli.run_help import GROUPS_AND_SETTINGS
 from limbeck.cli.terminal import fail, note, say
 from limbeck.run.folder import RunFolder, default_folder, reserve_folder
@@ -41,16 +41,7 @@ def add_parsers(verbs: Any) -> None:
     for verb, text in HELP.items():
         parser = add_verb(verbs, verb, text, run)
         parser.epilog = GROUPS_AND_SETTINGS
-        parser.add_argument(
-            "overrides",
-            nargs="*",
-            metavar="KEY=VALUE",
-            help="settings, e.g. recipe=mnist epochs=60; see below",
-        )
-        parser.add_argument("--cfg", choices=["job"], help="print all settings and exit")
-        parser.add_argument(
-            "--config-dir", type=Path, metavar="DIR", help="folder with your own recipes"
-        )
+        add_study_settings(parser, "settings, e.g. recipe=mnist epochs=60; see below")
         if verb != "train":
             parser.add_argument(
                 "-m", "--multirun", action="store_true", help="sweep settings written as KEY=A,B,C"

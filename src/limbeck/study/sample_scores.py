@@ -8,10 +8,9 @@ from torch import Tensor, nn
 
 from limbeck._base.progress import Advance
 from limbeck.data import Split
-from limbeck.data.batches import EvaluationBatches
 from limbeck.data.resampling import ResampledSplits
 from limbeck.evaluation.comparison import GapSeeds, compare_samples
-from limbeck.evaluation.evaluate import predict
+from limbeck.evaluation.evaluate import predict_split
 from limbeck.evaluation.judges import Judge, judge_of
 from limbeck.evaluation.predictions import Predictions, StudentKey
 from limbeck.evaluation.probe import Probe
@@ -93,7 +92,7 @@ class _ScoredSplit:
     teacher: Tensor | None
 
     def predict(self, model: nn.Module, probe: Probe | None = None) -> Predictions:
-        return Predictions(_outputs(model, self.split), self.split.labels, self.teacher, probe)
+        return Predictions(predict_split(model, self.split), self.split.labels, self.teacher, probe)
 
     def of_teacher(self, probe: Probe | None = None) -> Predictions:
         assert self.teacher is not None
@@ -171,7 +170,7 @@ class _Probes:
     def of_student(self, model: nn.Module, part: int) -> Probe | None:
         """Fit the probe of a student that was trained on a split."""
         train = self.judge.probed(self.splits.train(part))
-        return None if train is None else Probe.fit(_outputs(model, train), train.labels)
+        return None if train is None else Probe.fit(predict_split(model, train), train.labels)
 
     def of_teacher(self, teachers: Teachers, part: int) -> Probe | None:
         """Fit the probe of the teacher of a split; a file of answers has none."""
@@ -180,11 +179,6 @@ class _Probes:
         if train is None or not isinstance(teacher, LiveTeacher):
             return None
         return Probe.fit(answer_split(teacher, train), train.labels)
-
-
-def _outputs(model: nn.Module, split: Split) -> Tensor:
-    batches = EvaluationBatches(split, models=[model])
-    return predict(model, (batch.x[0] for batch in batches))
 
 
 def _teacher_result(

@@ -12,7 +12,7 @@ from limbeck.data.batches import EvaluationBatches
 from limbeck.data.resampling import ResampledSplits
 from limbeck.evaluation.adjustment import Adjustment
 from limbeck.evaluation.bias import class_prior, prior_bias, recall
-from limbeck.evaluation.evaluate import predict
+from limbeck.evaluation.evaluate import predict_split
 from limbeck.evaluation.kappa import fit_offsets
 from limbeck.evaluation.metrics import classification_metrics
 from limbeck.evaluation.predictions import Predictions, StudentKey
@@ -82,7 +82,7 @@ class _ClassifierSplit:
     ordinal: bool
 
     def predict(self, model: nn.Module) -> Predictions:
-        return Predictions(_logits(model, self.split), self.split.labels, self.teacher)
+        return Predictions(predict_split(model, self.split), self.split.labels, self.teacher)
 
     def metrics(self, logits: Tensor) -> Metrics:
         return classification_metrics(logits, self.split.labels, self.teacher, ordinal=self.ordinal)
@@ -169,12 +169,7 @@ def _prior_bias(
     """Fit constants on the training inputs of a split; the prior is the class frequencies."""
     train = splits.train(number)
     prior = class_prior(train.labels, splits.data.classes)
-    return prior_bias(_logits(model, train), prior, absent)
-
-
-def _logits(model: nn.Module, split: Split) -> Tensor:
-    batches = EvaluationBatches(split, models=[model])
-    return predict(model, (batch.x[0] for batch in batches))
+    return prior_bias(predict_split(model, train), prior, absent)
 
 
 # Language models ----------------------------------------------------------------------------------

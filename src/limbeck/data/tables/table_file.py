@@ -17,6 +17,8 @@ PARQUET_SUFFIXES = (".parquet", ".pq")
 JSON_SUFFIXES = (".jsonl", ".ndjson", ".json")
 TABLE_SUFFIXES = (".csv", ".tsv", *JSON_SUFFIXES, *PARQUET_SUFFIXES, ".arrow")
 """Suffixes by which the files of a table in a folder are known."""
+TEXT_TABLE_SUFFIXES = tuple(suffix for suffix in TABLE_SUFFIXES if suffix != ".json")
+"""Suffixes of the tables of texts in a folder, where a JSON file describes them."""
 
 
 def open_table(file: Path, names: Collection[str], lists: Collection[str] = ()) -> TableFile:

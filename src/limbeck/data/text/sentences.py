@@ -14,7 +14,7 @@ from limbeck.data.dataset import Dataset
 from limbeck.data.parts import TRAIN, parts_of_names
 from limbeck.data.tables.labels import LabelColumn
 from limbeck.data.tables.listing import Table, list_tables
-from limbeck.data.tables.table_file import TABLE_SUFFIXES, check_columns, open_table
+from limbeck.data.tables.table_file import TEXT_TABLE_SUFFIXES, check_columns, open_table
 from limbeck.data.tables.targets import Targets, read_targets
 from limbeck.data.text.files import read_text
 from limbeck.data.text.samples import TextSampleOptions, TextSamples, build_text_dataset
@@ -23,8 +23,6 @@ from limbeck.data.text.tokenizer import Tokenizer
 from limbeck.losses.base import UNLABELLED
 from limbeck.losses.tasks import TASKS
 
-SUFFIXES = tuple(suffix for suffix in TABLE_SUFFIXES if suffix != ".json")
-"""Suffixes of the tables in a folder, where a JSON file describes them."""
 LINES = (".txt", ".gz", "")
 """Suffixes of files with a text per line."""
 ADVICE = "Set data.text= to the column of the texts."
@@ -102,7 +100,7 @@ def sentences(
     columns = {role: str(column) for role, column in roles.items() if column is not None}
     rows = _Rows(TextList(in_memory=in_memory))
     if os.path.isdir(root) or root.suffix.lower() not in LINES:
-        for table in list_tables(root, SUFFIXES):
+        for table in list_tables(root, TEXT_TABLE_SUFFIXES):
             _add_table(rows, table, str(text), columns)
     else:
         _add_lines(rows, root, columns, in_memory=in_memory)

@@ -17,7 +17,7 @@ from limbeck.data.tables.listing import Table, list_tables
 from limbeck.data.tables.parquet import classes_in
 from limbeck.data.tables.rows import Roles
 from limbeck.data.tables.table_file import (
-    TABLE_SUFFIXES,
+    TEXT_TABLE_SUFFIXES,
     check_columns,
     column_name,
     column_names,
@@ -31,8 +31,6 @@ from limbeck.data.text.tokenizer import Tokenizer
 from limbeck.losses.tasks import TASKS, Task
 
 ADVICE = "Set data.text= and data.label=."
-SUFFIXES = tuple(suffix for suffix in TABLE_SUFFIXES if suffix != ".json")
-"""Suffixes of the tables in a folder, where a JSON file describes them."""
 
 
 def text_csv(
@@ -134,7 +132,8 @@ def text_csv(
     if path is None:
         tables = [_read_manual(texts)]
     else:
-        tables = [_read_table(table, columns, texts) for table in list_tables(root, SUFFIXES)]
+        files = list_tables(root, TEXT_TABLE_SUFFIXES)
+        tables = [_read_table(file, columns, texts) for file in files]
     data = build_text_dataset(_join(root, tables, texts, columns, class_names), options)
     data.id_column = roles.id
     return data
