@@ -194,7 +194,7 @@ def number_of_studies(description: str) -> int:
     """Return the number of studies per row that the command line asks for.
 
     Args:
-        description: What the script measures, for its help.
+        description: Description of the script, for its help.
     """
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument(

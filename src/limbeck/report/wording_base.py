@@ -122,7 +122,7 @@ class MeasureWording(ABC):
 
         Args:
             comparison: Arm and control.
-            noun: What is counted, in the plural; empty to leave it out.
+            noun: Name of what is counted, in the plural; empty to leave it out.
         """
         size = self.change(comparison, signed=False)
         noun = f" {noun}" if noun else ""
