@@ -39,7 +39,7 @@ def test_arms_with_one_loss_are_left_out(data, tmp_path):
 def test_balanced_losses(data, tmp_path):
     (finding,) = examine(data, tmp_path / "run")
     assert finding.level == "ok"
-    assert "arms.soft: both losses count" in finding.text
+    assert "arms.soft: both losses contribute" in finding.text
 
 
 @pytest.mark.parametrize(
@@ -50,8 +50,8 @@ def test_balanced_losses(data, tmp_path):
         ({"hard_weight": 1.0, "soft_weight": 1e-4}, "soft", "objective.soft_weight="),
     ],
 )
-def test_a_loss_that_is_drowned(data, tmp_path, objective, name, remedy):
+def test_a_loss_with_a_much_smaller_gradient(data, tmp_path, objective, name, remedy):
     (finding,) = examine(data, tmp_path / "run", **objective)
     assert finding.level == "warning"
-    assert f"drowns that of the {name} loss" in finding.text
+    assert f"is much larger than that of the {name} loss" in finding.text
     assert finding.remedy.startswith(remedy)

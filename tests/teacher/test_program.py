@@ -91,5 +91,5 @@ def test_files_that_are_no_programs(tmp_path):
 
 
 def test_inputs_that_do_not_fit(program):
-    with pytest.raises(TeacherError, match=r"cannot compute inputs of shape \[2, 9\]"):
+    with pytest.raises(TeacherError, match=r"cannot process inputs of shape \[2, 9\]"):
         LiveTeacher(ProgramTeacher(program))(torch.rand(2, 9))

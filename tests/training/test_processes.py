@@ -62,9 +62,9 @@ def test_a_port_in_use_and_a_machine_out_of_reach_are_named(monkeypatch):
     monkeypatch.setenv("MASTER_PORT", "29500")
     error = _connection_error(torch.distributed.DistNetworkError("code: EADDRINUSE, in use"))
     assert isinstance(error, ResourceError)
-    assert str(error).startswith("Port 29500 (MASTER_PORT), at which")
+    assert str(error).startswith("Port 29500 (MASTER_PORT), to which")
     error = _connection_error(torch.distributed.DistStoreError("wait timeout"))
-    assert str(error).startswith("The processes of the training cannot meet at 10.0.0.1:29500")
+    assert str(error).startswith("The processes of the training cannot connect to 10.0.0.1:29500")
 
 
 def test_torchrun_and_the_settings_have_to_agree(monkeypatch):
@@ -146,7 +146,9 @@ def test_a_port_in_use_ends_all_processes_with_one_message(tmp_path, monkeypatch
         _, errors = process.communicate(timeout=300)
     assert process.returncode == ResourceError.exit_code
     assert errors.count("error: ") == 1
-    assert "(MASTER_PORT), at which the processes of the training should meet, is in use" in errors
+    assert (
+        "(MASTER_PORT), to which the processes of the training should connect, is in use" in errors
+    )
 
 
 @pytest.mark.slow

@@ -15,7 +15,7 @@ def binary_cross_entropy(student: Tensor, labels: Tensor, weights: Tensor | None
     Args:
         student: Logits z, ``[..., B, L]``.
         labels: Labels y, 0 or 1, broadcastable to ``student``; NaN for a sample without labels.
-        weights: Weight w of a label that applies, broadcastable to ``student``; None for 1.
+        weights: Weight w of a positive label, broadcastable to ``student``; None for 1.
 
     Returns:
         Nats, ``[..., B]``; 0 for a sample without labels.
@@ -44,9 +44,9 @@ def binary_kl(student: Tensor, teacher: Tensor, *, temperature: float | Tensor =
     """
     z, v = upcast(student) / temperature, upcast(teacher) / temperature
     p = v.sigmoid()
-    applies = p * (F.logsigmoid(v) - F.logsigmoid(z))
-    does_not_apply = (1 - p) * (F.logsigmoid(-v) - F.logsigmoid(-z))
-    return (applies + does_not_apply).mean(-1)
+    positive = p * (F.logsigmoid(v) - F.logsigmoid(z))
+    negative = (1 - p) * (F.logsigmoid(-v) - F.logsigmoid(-z))
+    return (positive + negative).mean(-1)
 
 
 def balanced_label_weights(labels: Tensor) -> list[float]:
@@ -56,12 +56,13 @@ def balanced_label_weights(labels: Tensor) -> list[float]:
         labels: Labels ``[M, L]``, 0 or 1; NaN for samples without labels.
 
     Returns:
-        The number of samples without a label for each sample with it; 1 where there is no sample
-        of one kind.
+        Number of negative samples per positive one, by label; 1 for a label that has only one of
+        both kinds.
     """
-    labelled = labels[~labels.isnan().any(-1)]
-    applies = labelled.sum(0)
-    others = len(labelled) - applies
-    ratios = torch.where((applies > 0) & (others > 0), others / applies.clamp(min=1), 1.0)
+    known_labels = labels[~labels.isnan().any(-1)]
+    positives = known_labels.sum(0)
+    negatives = len(known_labels) - positives
+    has_both = (positives > 0) & (negatives > 0)
+    ratios = torch.where(has_both, negatives / positives.clamp(min=1), 1.0)
     weights: list[float] = ratios.tolist()
     return weights

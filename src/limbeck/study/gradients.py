@@ -15,7 +15,7 @@ from limbeck.study.arms import ArmPlan, build
 from limbeck.teacher.signal import LiveTeacher
 
 MAX_BATCH, MAX_BLOCKS = 256, 8
-"""Largest number of samples of the batch, and of blocks of text."""
+"""Maximum number of samples in the batch, and of blocks of text."""
 MAX_RATIO = 30.0
 """Ratio of the two gradients above which the smaller one hardly matters."""
 
@@ -56,7 +56,7 @@ def examine_losses(
     mask = is_labelled(labels)
     if objective.hard_weight == 0 or objective.soft_weight == 0 or not bool(mask.any()):
         return []
-    if data.positions is None:  # the batch has labelled samples, if there are any
+    if data.positions is None:  # labelled samples first, so that the batch has some
         order = (~mask).int().argsort(stable=True)
         rows, labels = rows[order], labels[order]
     x = as_float(pool.inputs[rows[:count]])
@@ -109,14 +109,14 @@ def _finding(plan: ArmPlan, norms: Gradients) -> Finding:
         if own * MAX_RATIO < other:
             larger = "soft" if name == "hard" else "hard"
             text = (
-                f"arms.{plan.name}: the gradient of the {larger} loss drowns that of the {name} "
-                "loss."
+                f"arms.{plan.name}: the gradient of the {larger} loss is much larger than that of "
+                f"the {name} loss."
             )
             remedy = _remedy(plan, name, other / own if own > 0 else math.inf)
             return Finding(
                 level=WARNING, subject="loss", text=text, evidence=evidence, remedy=remedy
             )
-    text = f"arms.{plan.name}: both losses count in the gradient."
+    text = f"arms.{plan.name}: both losses contribute to the gradient."
     return Finding(level=NOTE, subject="loss", text=text, evidence=evidence)
 
 

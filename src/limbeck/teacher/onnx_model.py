@@ -207,7 +207,7 @@ class OnnxTeacher(Adapter):
             names = ", ".join(printable(value.name) for value in inputs)
             raise TeacherError(
                 f"{self.name} has {len(inputs)} inputs ({names}); limbeck needs a model with one, "
-                "or a function in Python that fills the others."
+                "or a Python function that supplies the others."
             )
         if inputs[0].type not in TYPES:
             raise TeacherError(
@@ -264,7 +264,7 @@ def _run_error(error: Exception, name: str, inputs: np.ndarray) -> Exception:
     if _is_memory_error(error):
         return ResourceError(f"{OUT_OF_MEMORY} ran out while {name} computed its answers.")
     return TeacherError(
-        f"{name} cannot compute inputs of shape {list(inputs.shape)} ({inputs.dtype}): "
+        f"{name} cannot process inputs of shape {list(inputs.shape)} ({inputs.dtype}): "
         f"{_reason(error)}."
     )
 

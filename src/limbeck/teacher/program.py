@@ -37,8 +37,8 @@ class ProgramTeacher(Adapter):
         inputs = [node for node in inputs if node.name in names]
         if len(inputs) != 1:
             raise TeacherError(
-                f"{name} has {len(inputs)} inputs; limbeck needs a program with one, or a function "
-                "in Python that fills the others."
+                f"{name} has {len(inputs)} inputs; limbeck needs a program with one, or a Python "
+                "function that supplies the others."
             )
         size = inputs[0].meta["val"].shape[0]
         self._batch = size if isinstance(size, int) else None
@@ -69,17 +69,17 @@ class ProgramTeacher(Adapter):
         return torch.cat(outputs)[: len(x)].to(x.device)
 
     def _run(self, inputs: Tensor) -> Tensor:
-        """Compute one batch; a fixed number of samples is filled with the last one."""
+        """Compute one batch; if the program needs more samples, the last one is repeated."""
         missing = (self._batch or len(inputs)) - len(inputs)
         if missing:
             inputs = torch.cat([inputs, inputs[-1:].expand(missing, *inputs.shape[1:])])
         (program,) = self._program
         try:
             output = without_wrapper(program(inputs))
-        except Exception as error:  # a program documents no common base class
+        except Exception as error:  # a program may raise anything
             reason = " ".join(str(error).split())[:200]
             raise TeacherError(
-                f"{self.name} cannot compute inputs of shape {list(inputs.shape)} "
+                f"{self.name} cannot process inputs of shape {list(inputs.shape)} "
                 f"({inputs.dtype}): {reason}"
             ) from None
         if isinstance(output, (tuple, list)) and len(output) == 1:

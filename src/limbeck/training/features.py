@@ -87,7 +87,7 @@ class FeatureTerm(nn.Module):
         self.features, self.seed = list(features), seed
         if not isinstance(signal, LiveTeacher) or len(signal.models) != 1:
             raise ConfigError(
-                "objective.features needs the layers of a teacher of one model; got "
+                "objective.features needs the layers of a single teacher model; got "
                 f"{_describe(signal)}. Use one of its members (teacher.members=1), or "
                 "objective.features=[]."
             )
@@ -125,7 +125,7 @@ class FeatureTerm(nn.Module):
                 hook.remove()
 
     def _recorder(self, side: int, i: int) -> Callable[[nn.Module, object, object], None]:
-        # An attention returns its features and its weights.
+        # An attention layer returns its features and its weights.
         item = 1 if self.features[i].kind == ATTENTION_SCORES else 0
 
         def record(module: nn.Module, inputs: object, output: object) -> None:
@@ -162,7 +162,7 @@ class FeatureTerm(nn.Module):
         if weights is None or weights.ndim != 4:
             raise ConfigError(
                 f"objective.features: the {layer} returned no attention weights [B, heads, tokens, "
-                "tokens]. Name an attention, such as bert.encoder.layer.1.attention.self."
+                "tokens]. Name an attention layer, such as bert.encoder.layer.1.attention.self."
             )
         return weights
 
@@ -207,15 +207,15 @@ class FeatureTerm(nn.Module):
         for feature, (own, other), project in zip(
             self.features, pairs, self.projections, strict=True
         ):
-            loss = feature_loss(feature, own, other, project, _fitting(mask, own))
+            loss = feature_loss(feature, own, other, project, _mask_for(own, mask))
             terms.append(feature.weight * loss)
         return torch.stack(terms).sum(0)
 
 
 def token_mask(x: ModelInputs, student: nn.Module) -> Tensor | None:
-    """Whether a position of texts has a token, ``[B, L]``; None for other inputs.
+    """Whether each position of texts holds a token, ``[B, L]``; None for other inputs.
 
-    It is the ``attention_mask`` of a batch, or found by the id of the padding that a model has.
+    It is the ``attention_mask`` of a batch, or derived from the id of the student's padding.
 
     Args:
         x: Inputs of the student.
@@ -229,20 +229,21 @@ def token_mask(x: ModelInputs, student: nn.Module) -> Tensor | None:
     return x != padding
 
 
-def _fitting(mask: Tensor | None, output: Tensor) -> Tensor | None:
-    """Return the mask of the tokens of an output; None if it has another form.
+def _mask_for(output: Tensor, mask: Tensor | None) -> Tensor | None:
+    """Return the mask if it fits the tokens of an output; None otherwise.
 
     Args:
-        mask: Whether a position has a token, ``[B, L]``.
         output: Layer ``[B, L, D]``, or attention weights ``[B, A, L, L]``.
+        mask: Whether each position holds a token, ``[B, L]``.
     """
-    tokens = 2 if output.ndim == 4 else 1
-    is_fitting = mask is not None and mask.shape == (len(output), *output.shape[tokens:][:1])
-    return mask if is_fitting else None
+    first_of_tokens = 2 if output.ndim == 4 else 1
+    length = output.shape[first_of_tokens:][:1]
+    fits = mask is not None and mask.shape == (len(output), *length)
+    return mask if fits else None
 
 
 def _return_attention_weights(model: nn.Module) -> None:
-    """Let a network of transformers compute its attention in the way that has weights to return."""
+    """Let a network of transformers compute its attention in the way that returns the weights."""
     for module in model.modules():
         choose = getattr(module, "set_attn_implementation", None)
         if choose is not None:

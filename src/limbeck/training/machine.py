@@ -14,9 +14,9 @@ _NVML_CHECK = "PYTORCH_NVML_BASED_CUDA_CHECK"
 
 @contextmanager
 def fast_device_checks() -> Iterator[None]:
-    """Let optimizers ask the CUDA runtime whether there is a GPU.
+    """Let optimizers query the CUDA runtime whether there is a GPU.
 
-    PyTorch's optimizers ask at every step. Lightning sets a variable that makes them ask the
+    PyTorch's optimizers do so at every step. Lightning sets a variable that makes them query the
     driver's library instead, which takes 50 microseconds.
     """
     value = os.environ.pop(_NVML_CHECK, None)

@@ -37,7 +37,8 @@ def launch(fabric: Fabric) -> None:
 def _leave() -> None:
     """Leave the group of processes, and wait for the threads that exchange gradients.
 
-    PyTorch does not at exit, and such a thread aborts the process if the interpreter ends first.
+    PyTorch does not do so at exit, and such a thread aborts the process if the interpreter ends
+    first.
     """
     if distributed.is_available() and distributed.is_initialized():
         distributed.destroy_process_group()
@@ -46,7 +47,7 @@ def _leave() -> None:
 def _start(fabric: Fabric) -> None:
     """Start the other processes of this machine, unless torchrun, SLURM or limbeck has.
 
-    Lightning's launcher would do so, too, but it ends all of them without a word when one is lost.
+    Lightning's launcher could do so, but it ends all of them without a message when one is lost.
     """
     launcher = fabric.strategy.launcher
     environment = getattr(fabric.strategy, "cluster_environment", None)
@@ -68,12 +69,12 @@ def _connection_error(error: Exception) -> ResourceError:
     reason = " ".join(str(error).split())
     if "EADDRINUSE" in reason or "address already in use" in reason.lower():
         return ResourceError(
-            f"Port {port} (MASTER_PORT), at which the processes of the training should meet, is in "
-            "use by another program. Choose another: unset MASTER_PORT, or --master-port of "
-            "torchrun."
+            f"Port {port} (MASTER_PORT), to which the processes of the training should connect, is "
+            "in use by another program. To choose another port, unset MASTER_PORT, or set "
+            "--master-port of torchrun."
         )
     return ResourceError(
-        f"The processes of the training cannot meet at {address}:{port} (MASTER_ADDR, "
-        f"MASTER_PORT): {reason[:300]}. Check that all machines reach this address and run the "
-        "same command."
+        f"The processes of the training cannot connect to {address}:{port} (MASTER_ADDR, "
+        f"MASTER_PORT): {reason[:300]}. Check that all machines can reach this address and run "
+        "the same command."
     )

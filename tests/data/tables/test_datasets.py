@@ -107,7 +107,7 @@ def test_categories_are_those_of_training_rows(read):
     rows = [f"{line},{('train', 'test')[n % 6 == 0]}" for n, line in enumerate(lines(), -1)]
     rows[0] = lines()[0] + ",part"
     rows[1] = rows[1].replace("red", "violet")
-    with pytest.warns(match="1 categories are in no training row.*: colour violet"):
+    with pytest.warns(match="1 categories do not occur in the training rows.*: colour violet"):
         data = read(rows, split="part")
     assert data.columns.categories[1] == ("blue", "green", "red")
     assert bool(data.open_test().inputs[0, 1].isnan())

@@ -75,7 +75,7 @@ def test_empty_columns_are_a_warning(read):
     rows = [f"{line},{'NA' if n else 'extra'}" for n, line in enumerate(lines())]
     with pytest.warns(match="columns without any value are not used: extra"):
         assert read(rows).columns.names == ("age", "colour", "income")
-    with pytest.raises(DataError, match="no column has a value, except that of the labels"):
+    with pytest.raises(DataError, match="all columns are empty, except that of the labels"):
         read(rows, ignore=["age", "colour", "income"])
 
 
@@ -143,13 +143,15 @@ def test_classes_that_other_programs_read_as_missing_are_a_warning(read):
 
 
 @pytest.mark.parametrize("form", ["1.{n},5", "1,{n}.5", "1.{n}.000", "-1,{n},000"])
-def test_numbers_with_separators_of_thousands_are_named(read, form):
+def test_numbers_with_thousands_separators_are_named(read, form):
     rows = ["price;kind;y"]
     rows += [f"{form.format(n=100 + n)};{'ab'[n % 2]};{n}" for n in range(60)]
     first = re.escape(form.format(n=100))
-    with pytest.warns(LimbeckWarning, match=rf"thousands, such as '{first}' \(line 2\), .*1234\.5"):
+    with pytest.warns(
+        LimbeckWarning, match=rf"thousands separators, such as '{first}' \(line 2\), .*1234\.5"
+    ):
         assert read(rows, label="kind", ignore="y").columns.categories[0] is not None
-    with pytest.raises(DataError, match=rf"'{first}' has separators of thousands .*\(line 2\)"):
+    with pytest.raises(DataError, match=rf"'{first}' has thousands separators .*\(line 2\)"):
         read(rows, label="price", task="regression")
 
 

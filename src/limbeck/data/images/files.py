@@ -118,10 +118,10 @@ def read_dataset(files: ImageFiles, options: ImageOptions) -> Dataset:
     user_parts = [files.parts[file] for file in order]
     parts = cut_parts(user_parts, images.positions.tolist(), options, files.where, "images")
     labels = files.targets.labels[order]
-    of_groups = [files.groups[file] for file in order] if files.groups else []
-    groups = number_groups(of_groups, parts, files.where)
+    group_names = [files.groups[file] for file in order] if files.groups else []
+    groups = number_groups(group_names, parts, files.where)
     if files.groups:
-        _warn_of_divided_copies(copies, images, files, parts)
+        _warn_of_separated_copies(copies, images, files, parts)
     ids = np.array([files.id_of(file) for file in order], dtype=object)
     splits = {}
     for key, part in PARTS.items():
@@ -175,22 +175,22 @@ def _check_copies(
         )
 
 
-def _warn_of_divided_copies(
+def _warn_of_separated_copies(
     copies: Sequence[tuple[int, int]],
     images: DecodedImages,
     files: ImageFiles,
     parts: Sequence[int],
 ) -> None:
     """Warn of copies of an image in groups of different splits."""
-    divided = []
+    pairs = []
     for first, row in copies:
         if parts[first] != parts[row]:
             other, file = int(images.files[first]), int(images.files[row])
-            divided.append(f"{files.name_of(other)} = {files.name_of(file)}")
-    if divided:
+            pairs.append(f"{files.name_of(other)} = {files.name_of(file)}")
+    if pairs:
         warnings.warn(
-            f"{files.where}: {_count_images(divided)} in two splits, because copies belong to "
-            f"different groups: {join_some(divided)}. Correct the groups, or remove the copies.",
+            f"{files.where}: {_count_images(pairs)} in two splits, because copies belong to "
+            f"different groups: {join_some(pairs)}. Correct the groups, or remove the copies.",
             LimbeckWarning,
             stacklevel=3,
         )

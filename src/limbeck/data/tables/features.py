@@ -16,11 +16,11 @@ from limbeck.data.tables.rows import TableRows
 from limbeck.data.tables.values import ColumnValues, has_thousands
 
 MIN_ROW_NUMBERS = 20
-"""Smallest number of rows in which whole numbers one after the other are no chance."""
+"""Minimum number of rows in which consecutive whole numbers are hardly a coincidence."""
 MIN_NAMES, MAX_SHARE = 20, 0.2
 """Number of categories, and their share of the training rows, above which they may be names."""
 MIN_NUMBERS = 10
-"""Smallest number of different numbers in a column whose texts may be mistakes."""
+"""Minimum number of different numbers in a column whose texts may be mistakes."""
 
 
 def find_categories(rows: TableRows, codes: Sequence[str]) -> None:
@@ -40,7 +40,7 @@ def find_categories(rows: TableRows, codes: Sequence[str]) -> None:
     empty = [column.name for column in rows.columns if column.is_empty]
     rows.columns = [column for column in rows.columns if not column.is_empty]
     if not rows.columns:
-        raise DataError(f"{rows.where}: no column has a value, except that of the labels.")
+        raise DataError(f"{rows.where}: all columns are empty, except that of the labels.")
     if empty:
         _warn(f"{rows.where}: columns without any value are not used: {join_some(empty)}.")
     for column in rows.columns:
@@ -92,8 +92,8 @@ def encode_features(rows: TableRows, is_train: np.ndarray) -> tuple[TableColumns
             )
     if unknown:
         _warn(
-            f"{rows.where}: {len(unknown)} categories are in no training row, so they count as "
-            f"missing: {join_some(unknown)}."
+            f"{rows.where}: {len(unknown)} categories do not occur in the training rows, so they "
+            f"are treated as missing values: {join_some(unknown)}."
         )
     names = tuple(column.name for column in rows.columns)
     return TableColumns(names, tuple(kinds)), torch.from_numpy(np.stack(arrays, 1))
@@ -105,7 +105,7 @@ def _warn_of_mistakes(where: Path, column: ColumnValues, others: Sequence[str]) 
     thousands = [text for text in column.texts if has_thousands(text)]
     if len(thousands) > len(others) / 2:
         _warn(
-            f"{where}: column {column.name} contains numbers with separators of thousands, such as "
+            f"{where}: column {column.name} contains numbers with thousands separators, such as "
             f"{others[0]}, so all its values are read as categories. Write them as 1234.5 to use "
             f"them as numbers; otherwise confirm with data.categorical=[{column.name}]."
         )
@@ -113,7 +113,7 @@ def _warn_of_mistakes(where: Path, column: ColumnValues, others: Sequence[str]) 
     if numbers >= MIN_NUMBERS and numbers > len(others):
         _warn(
             f"{where}: column {column.name} contains numbers and texts, so all its values are read "
-            f"as categories: {join_some(others)}. If they are mistakes, replace them by empty "
+            f"as categories: {join_some(others)}. If they are mistakes, replace them with empty "
             f"cells; otherwise confirm with data.categorical=[{column.name}]."
         )
 
@@ -132,8 +132,8 @@ def _warn_of_row_numbers(where: Path, name: str, values: np.ndarray) -> None:
     if count >= MIN_ROW_NUMBERS and are_close and len(np.unique(values)) == count:
         _warn(
             f"{where}: column {name} seems to number the rows, which says nothing about other "
-            f"rows. Leave it out with data.ignore=[{name}], or name the samples by it with "
-            f"data.id={name}."
+            f"rows. Leave it out with data.ignore=[{name}], or use it as the ids of the "
+            f"samples with data.id={name}."
         )
 
 
@@ -149,7 +149,7 @@ def _warn_of_codes(where: Path, name: str, values: np.ndarray) -> None:
             _warn(
                 f"{where}: {count:,} rows have {code:g} in column {name}, far from all others "
                 f"({others.min():g} to {others.max():g}). If it stands for a missing value, "
-                "replace it by an empty cell."
+                "replace it with an empty cell."
             )
 
 

@@ -151,7 +151,7 @@ def described_classes(schema: Any) -> dict[str, list[str]]:
     text = (schema.metadata or {}).get(b"huggingface")
     try:
         content = parse_json(text) if text else {}
-    except ValueError:  # it is of no importance
+    except ValueError:  # the description is optional
         return {}
     for key in ("info", "features"):
         content = content.get(key) if isinstance(content, dict) else None

@@ -23,7 +23,7 @@ MAX_EXAMPLES = 3
 _THOUSANDS = re.compile(
     r"[+-]?\d{1,3}(?:(?:\.\d{3})+,\d+|(?:,\d{3})+\.\d+|(?:\.\d{3}){2,}|(?:,\d{3}){2,})", re.ASCII
 )
-"""Numbers with separators of thousands; a single one alone, as in 1,234, may be the decimal one."""
+"""Numbers with thousands separators; a single separator, as in 1,234, may be the decimal one."""
 
 
 class Codes(NamedTuple):
@@ -98,7 +98,7 @@ class ColumnValues:
             raise DataError(
                 f"{self._where}, {self._place(row)}: column {self.name} has more than "
                 f"{MAX_TEXTS:,} different values, so it should contain numbers, but {error}. "
-                "Replace such values by empty cells, or leave the column out with "
+                "Replace such values with empty cells, or leave the column out with "
                 f"data.ignore=[{self.name}]."
             ) from None
 
@@ -181,7 +181,7 @@ class ColumnValues:
 
 
 def has_thousands(text: str) -> bool:
-    """Whether a cell is a number with separators of thousands, such as 1.234,5 or 1,234.5."""
+    """Whether a cell is a number with thousands separators, such as 1.234,5 or 1,234.5."""
     return _THOUSANDS.fullmatch(text) is not None
 
 
@@ -197,7 +197,7 @@ def parse_number(text: str, decimal: str) -> float:
         number = float(text)
     except ValueError:
         if has_thousands(text):
-            raise ValueError(f"{text!r} has separators of thousands (write it as 1234.5)") from None
+            raise ValueError(f"{text!r} has thousands separators (write it as 1234.5)") from None
         return number_in(text, decimal)
     return number if abs(number) < 1e38 and "_" not in text else number_in(text, decimal)
 
