@@ -83,7 +83,7 @@ class TrialTrainer(StudentTrainer):
         values: dict[str, float | None] = {arm.name: None for arm in plan.arms}
         if error is None:
             task = result.job.task
-            diverged = {arm for arm, _, _ in task.diverged}
+            diverged = {arm for arm, _, _ in task.divergence.students}
             for arm, _, model in task.cohort.members():
                 if arm in diverged:
                     continue

@@ -195,7 +195,7 @@ class StudentTrainer:
 
     def _record_diverged(self, plan: CohortPlan, task: DistillationTask) -> None:
         reasons = {}
-        for arm, seed, reason in task.diverged:
+        for arm, seed, reason in task.divergence.students:
             reasons[plan.arms[arm].student_name(plan.seeds[seed])] = reason
         self.manifest.add_failures(reasons)
 

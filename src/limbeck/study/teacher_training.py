@@ -70,8 +70,8 @@ def train_members(
                     stage=f"teacher{stage}", label=label, task=task, data=data, epochs=kind.epochs
                 )
             )
-            if task.diverged:
-                _, _, reason = task.diverged[0]
+            if task.divergence.students:
+                _, _, reason = task.divergence.students[0]
                 raise DivergedError(reason)
             warn_if_untaught(task, splits.data, kind)
             stage += 1

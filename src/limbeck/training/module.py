@@ -92,7 +92,7 @@ class DistillationModule(L.LightningModule):
     @property
     def diverged(self) -> list[tuple[int, int, str]]:
         """Students whose loss became infinite or not a number: arm and seed by position, reason."""
-        return self.task.diverged
+        return self.task.divergence.students
 
     def forward(self, x: ModelInputs) -> Tensor:
         """Logits ``[B, C]`` of a single student for ``[B, ...]``, else ``[A, S, B, C]`` for
@@ -173,7 +173,7 @@ class DistillationModule(L.LightningModule):
         """
         self.log_dict(self.task.train_scalars(self._sum_over_processes, self.current_epoch))
         try:
-            self.task.check_divergence()
+            self.task.divergence.check()
         except DivergedError:
             loader = self.trainer.train_dataloader
             if isinstance(loader, DataLoader):

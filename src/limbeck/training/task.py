@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from limbeck._base.compiler_cache import use_private_compiler_cache
-from limbeck._base.errors import ConfigError, DivergedError, TeacherError
+from limbeck._base.errors import ConfigError, TeacherError
 from limbeck.data.batch_forms import BatchNames
 from limbeck.data.batch_reader import BatchReader
 from limbeck.data.batches import Batch, Mixed, own_inputs, student_inputs, teacher_inputs
@@ -23,6 +23,7 @@ from limbeck.teacher.signal import LiveTeacher, TeacherSignal
 from limbeck.training.chunked_steps import chunked_terms, should_chunk
 from limbeck.training.cohort.rates import split_rates
 from limbeck.training.cohort.stack import Cohort
+from limbeck.training.divergence import Divergence
 from limbeck.training.features import FeatureTerm, GuidedTerms
 from limbeck.training.means import (
     Counts,
@@ -96,7 +97,8 @@ class DistillationTask(nn.Module):
         self._compute: Callable[..., Terms] = self._terms
         self._train = RunningMeans(TRAIN_METRICS)
         self._val: dict[int, RunningMeans] = {}
-        self._diverged: dict[tuple[int, int], str] = {}
+        student_names = [[prefix.rstrip("/") for prefix in row] for row in self.prefixes]
+        self.divergence = Divergence(student_names)
 
     def _check(self) -> None:
         objectives = len(self.objective.objectives)
@@ -214,7 +216,7 @@ class DistillationTask(nn.Module):
             "means": self._train.state_dict(),
             "answers": self.answer_check.state_dict(),
             "streams": self.cohort.streams_state(),
-            "diverged": self.diverged,
+            "diverged": self.divergence.students,
         }
 
     def load_epoch_state(self, state: Mapping[str, Any]) -> None:
@@ -223,7 +225,7 @@ class DistillationTask(nn.Module):
         self._train.load_state_dict(state["means"], device)
         self.answer_check.load_state_dict(state["answers"], device)
         self.cohort.load_streams_state(state["streams"])
-        self._diverged = {(arm, seed): reason for arm, seed, reason in state["diverged"]}
+        self.divergence.load(state["diverged"])
 
     def can_train_on(self, batch: Any) -> bool:
         """Whether the students can be trained on a batch, see :class:`SingleSampleCheck`."""
@@ -364,10 +366,7 @@ class DistillationTask(nn.Module):
         """
         self.answer_check.check_record(reduce)
         means = self._train.compute(reduce)
-        for arm, row in enumerate(means.get("train_loss", [])):
-            for seed, loss in enumerate(row):
-                if not abs(loss) < float("inf"):
-                    self._diverged.setdefault((arm, seed), self._reason(arm, seed, loss, epoch))
+        self.divergence.add(means.get("train_loss", []), epoch)
         return self._scalars(means)
 
     def _scalars(self, means: dict[str, list[list[float]]]) -> dict[str, float]:
@@ -377,24 +376,3 @@ class DistillationTask(nn.Module):
                 for prefix, value in zip(prefixes, row, strict=True):
                     scalars[prefix + name] = value
         return scalars
-
-    @property
-    def diverged(self) -> list[tuple[int, int, str]]:
-        """Students whose loss became infinite or not a number: arm and seed by position, reason."""
-        return [(arm, seed, reason) for (arm, seed), reason in self._diverged.items()]
-
-    def check_divergence(self) -> None:
-        """Check that not all students have diverged.
-
-        Raises:
-            DivergedError: If all students diverged.
-        """
-        if len(self._diverged) == self.cohort.students:
-            raise DivergedError(next(iter(self._diverged.values())))
-
-    def _reason(self, arm: int, seed: int, loss: float, epoch: int) -> str:
-        name = self.prefixes[arm][seed].rstrip("/") or "the student"
-        return (
-            f"Training diverged: the loss of {name} was {loss} in epoch {epoch + 1}. "
-            "Lower optimizer.lr, or clip with trainer.gradient_clip_val=1."
-        )

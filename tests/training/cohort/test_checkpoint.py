@@ -76,13 +76,13 @@ def test_students_without_seeds_are_resumed(tmp_path, monkeypatch):
     check_resumed(make, tmp_path, monkeypatch)
 
 
-def test_students_that_diverged_before_are_remembered(tmp_path, monkeypatch):
+def test_students_that_diverged_before_are_remembered():
     whole, _ = train(resumed.cohort)
-    monkeypatch.setattr(whole, "_diverged", {(0, 1): "Training diverged."})
+    whole.divergence.load([(0, 1, "Training diverged.")])
     state = whole.epoch_state()
     task, _ = resumed.cohort()
     task.load_epoch_state(state)
-    assert task.diverged == [(0, 1, "Training diverged.")]
+    assert task.divergence.students == [(0, 1, "Training diverged.")]
 
 
 def test_a_training_ends_exactly_at_its_last_step_when_it_is_resumed(tmp_path):

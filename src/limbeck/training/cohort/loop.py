@@ -175,7 +175,7 @@ def train_epochs(
         train_scalars = task.train_scalars(lambda values: sum_over_processes(values, fabric), epoch)
         for scalars in filter(None, (val_scalars, train_scalars)):
             fabric.log_dict({**scalars, "epoch": epoch}, step=step)
-        task.check_divergence()
+        task.divergence.check()
 
         if saver.times.is_due_after(epoch + 1, epochs):
             saver.save(Position(epoch + 1, 0, step))
