@@ -8,9 +8,11 @@ from support.summaries import make_arm, make_control, make_summary
 
 from limbeck.report.search import (
     cost_axis,
+    describe_latency,
     describe_round,
     front_heading,
     front_rows,
+    latency_models,
     limits_text,
     price_of_choosing,
     search_sentences,
@@ -121,3 +123,17 @@ def test_the_cost_is_the_limited_quantity_or_the_share_of_several():
     assert (both.value(trial), both.limit, both.text(0.5)) == (0.5, 1.0, "50 %")
     assert cost_axis(make_search(trial, errors=9)).value(trial) == 500
     assert cost_axis(make_search(trial, errors=9)).limit is None
+
+
+def test_the_latency_model_and_its_error_are_described():
+    trials = [
+        make_trial(number, 0.1, 9, latency=0.004 + 1e-6 * macs, macs=macs, params=100)
+        for number, macs in enumerate((1e3, 5e3, 2e4, 1e5, 3e5, 1e6))
+    ]
+    slow = make_trial(6, 9.0, None, "over budget", latency=100.0, macs=1e8, is_predicted=True)
+    models = latency_models(make_search(*trials, slow, latency=1.0))
+    assert list(models) == ["mlp"]
+    sentence = describe_latency("mlp", models["mlp"])
+    assert sentence.startswith("Latency of mlp: 0.004 ms + 1 ms per million multiply-adds")
+    assert sentence.endswith("is off by 0 % (median of 6; at most 0 %).")
+    assert latency_models(make_search(*trials[1:], slow, latency=1.0)) == {}

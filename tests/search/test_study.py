@@ -20,7 +20,6 @@ from limbeck.run.search import read_search
 from limbeck.run.summary import read_summary
 from limbeck.search import needs
 from limbeck.search.device import Device
-from limbeck.search.settings import SearchSettings
 from tests.support.searches import ModelOfSize, blobs, make_study, trials_of
 
 
@@ -246,36 +245,6 @@ def test_missing_libraries_are_one_message(tmp_path, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "optuna", None)
     with pytest.raises(ResourceError, match="needs Optuna, which is not installed"):
         make_study(tmp_path / "run").run()
-
-
-def test_a_measurement_is_made_once_for_an_architecture(monkeypatch):
-    count = 0
-
-    def export(model, example):
-        nonlocal count
-        count += 1
-        return ModelOfSize(model)
-
-    monkeypatch.setattr(needs, "to_onnx", export)
-    data = blobs()
-    budget = SearchSettings.of({"budget": {"size": "1MB"}}).budget
-    meter = needs.NeedsMeter(data, budget)
-    settings = {"student": "mlp", "width": 8, "depth": 1, "lr": 0.1}
-    first = meter.measure(settings, partial(MLP, hidden=[8]))
-    assert meter.measure({**settings, "lr": 0.2}, partial(MLP, hidden=[8])) == first
-    assert count == 1
-    assert first.needs.size == 100 + 4 * first.params
-    assert first.params == sum(p.numel() for p in MLP((6,), 4, hidden=[8]).parameters())
-
-
-def test_a_student_whose_weights_are_over_the_budget_is_not_exported(monkeypatch):
-    monkeypatch.setattr(needs, "to_onnx", None)
-    budget = SearchSettings.of({"budget": {"size": "100B"}}).budget
-    candidate = needs.NeedsMeter(blobs(), budget).measure(
-        {"student": "mlp", "width": 8}, partial(MLP, hidden=[8])
-    )
-    assert candidate.needs.size == 4 * candidate.params
-    assert not budget.fits(candidate.needs)
 
 
 def test_a_search_that_ran_out_of_memory_trains_the_same_students_again(tmp_path, monkeypatch):

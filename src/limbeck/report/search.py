@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from limbeck.evaluation.latency_model import LatencyModel, fit_latency
 from limbeck.evaluation.measure import MEASURES, Measure
 from limbeck.report.formats import (
     MISSING,
@@ -140,6 +141,8 @@ def search_sentences(search: Search, summary: Summary) -> list[str]:
         f"Chosen student: {winner.architecture}, {plural(winner.params, 'parameter')}, "
         f"{needs_text(winner)}. {reason} of {search.validation:,} samples."
     )
+    models = latency_models(search)
+    sentences += [describe_latency(kind, model) for kind, model in models.items()]
     price = price_of_choosing(search, summary)
     return [*sentences, price] if price else sentences
 
@@ -158,6 +161,38 @@ def _extent(search: Search) -> str:
         verb = "was" if refused == 1 else "were"
         text += f"; {plural(refused, 'proposal')} {verb} over the budget and not trained"
     return f"{text}."
+
+
+def latency_models(search: Search) -> dict[str, LatencyModel]:
+    """Return the latency models of the kinds of students with enough measurements."""
+    models = {}
+    for kind in dict.fromkeys(trial.settings["student"] for trial in search.trials):
+        trials = {
+            trial.architecture: trial
+            for trial in search.trials
+            if trial.settings["student"] == kind and not trial.is_predicted and trial.latency
+        }.values()
+        model = fit_latency(
+            [trial.macs or 0.0 for trial in trials],
+            [trial.params for trial in trials],
+            [trial.latency or 0.0 for trial in trials],
+        )
+        if model is not None:
+            models[kind] = model
+    return models
+
+
+def describe_latency(kind: str, model: LatencyModel) -> str:
+    """Describe a latency model and its error."""
+    terms = [milliseconds(model.fixed)] if model.fixed else []
+    for time, unit in ((model.per_mac, "multiply-adds"), (model.per_parameter, "parameters")):
+        if time:
+            terms.append(f"{milliseconds(1e6 * time)} per million {unit}")
+    return (
+        f"Latency of {kind}: {' + '.join(terms)}. Predicted from the others, a student's latency "
+        f"is off by {percent(model.error, 0)} (median of {model.models:,}; at most "
+        f"{percent(model.largest_error, 0)})."
+    )
 
 
 def _pruned(search: Search) -> str:

@@ -30,6 +30,8 @@ class Trial:
         macs: Multiply-adds for one input; None if it was not counted.
         size: Size of the exported model in bytes; a lower bound if it is over the budget.
         latency: Median time for one input in milliseconds; None if it was not measured.
+        is_predicted: Whether the latency is that of a latency model, which shows that the student
+            is over the budget.
         memory: Peak memory in bytes; None if it was not measured.
         share: Largest share of a limit of the budget, at most 1 within the budget.
         state: ``waiting`` to be trained, ``pruned`` after a short training, ``trained``,
@@ -46,6 +48,7 @@ class Trial:
     macs: float | None = None
     size: float
     latency: float | None = None
+    is_predicted: bool = False
     memory: float | None = None
     share: float
     state: TrialState

@@ -14,6 +14,7 @@ from limbeck.data import Dataset
 from limbeck.data.padding import cut_padding
 from limbeck.deploy.cost import BATCH, CostModel, measure, multiply_adds
 from limbeck.deploy.onnx_export import calibration_inputs, quantize, to_onnx, write_model
+from limbeck.evaluation.latency_model import LatencyModel, fit_latency
 from limbeck.models import count_parameters, model_name
 from limbeck.run.search import Trial
 from limbeck.search.budget import Budget, Needs
@@ -35,19 +36,22 @@ class Candidate:
         params: Number of parameters.
         macs: Multiply-adds for one input; None if it was not counted.
         needs: Size, latency and memory.
+        is_predicted: Whether the latency is that of a latency model and was not measured.
     """
 
     architecture: str
     params: int
     macs: float | None
     needs: Needs
+    is_predicted: bool = False
 
 
 class NeedsMeter:
     """Measurement of untrained students, each architecture once.
 
     The size is measured first, and latency and memory only if it is within the budget. A student
-    whose weights alone are twice the budget is not exported.
+    whose weights alone are twice the budget is not exported, and the latency of one that a model of
+    earlier latencies shows to be too slow is not measured.
 
     Args:
         data: Dataset for which the students are built.
@@ -65,12 +69,17 @@ class NeedsMeter:
     ):
         self.data, self.budget, self.device = data, budget, device
         self._candidates: dict[str, Candidate] = {}
+        self._kinds: dict[str, str] = {}
         for trial in trials:
             if not trial.params:  # it could not be built or exported
                 continue
             needs = Needs(trial.size, trial.latency, trial.memory)
-            candidate = Candidate(trial.architecture, trial.params, trial.macs, needs)
-            self._candidates[architecture_key(trial.settings)] = candidate
+            candidate = Candidate(
+                trial.architecture, trial.params, trial.macs, needs, trial.is_predicted
+            )
+            key = architecture_key(trial.settings)
+            self._candidates[key] = candidate
+            self._kinds[key] = trial.settings["student"]
 
     def measure(self, settings: dict[str, Any], builder: Callable[..., nn.Module]) -> Candidate:
         """Measure the student that the settings describe.
@@ -89,10 +98,26 @@ class NeedsMeter:
                 model = build(builder, self.data, 0)
             except ResourceError as error:  # it is too large for this machine
                 raise ConfigError(str(error)) from None
-            self._candidates[key] = self._measure(model)
+            self._candidates[key] = self._measure(model, settings["student"])
+            self._kinds[key] = settings["student"]
         return self._candidates[key]
 
-    def _measure(self, model: nn.Module) -> Candidate:
+    def _latency_model(self, kind: str) -> LatencyModel | None:
+        """Return the latency model of the students of a kind that were measured so far."""
+        measured = [
+            candidate
+            for key, candidate in self._candidates.items()
+            if self._kinds[key] == kind
+            and candidate.needs.latency is not None
+            and not candidate.is_predicted
+        ]
+        return fit_latency(
+            [candidate.macs or 0.0 for candidate in measured],
+            [candidate.params for candidate in measured],
+            [candidate.needs.latency or 0.0 for candidate in measured],
+        )
+
+    def _measure(self, model: nn.Module, kind: str) -> Candidate:
         params = count_parameters(model)
         weights = float(params * BYTES_OF_WEIGHT[self.budget.precision])
         candidate = Candidate(model_name(model), params, None, Needs(size=weights))
@@ -114,6 +139,12 @@ class NeedsMeter:
             is_timed = limits.latency is not None or limits.memory is not None
             if not is_timed or not self.budget.fits(candidate.needs):
                 return candidate
+            latencies = self._latency_model(kind)
+            macs = candidate.macs or 0.0
+            limit = limits.latency
+            if latencies and limit is not None and latencies.exceeds(limit, macs, params):
+                needs = candidate.needs._replace(latency=latencies.predict(macs, params))
+                return replace(candidate, needs=needs, is_predicted=True)
             labels = {"labels": list(range(self.data.classes))}
             write_text(folder / "labels.json", json.dumps(labels))
             row = measure(

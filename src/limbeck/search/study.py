@@ -238,6 +238,7 @@ class SearchStudy(Study):
             macs=candidate.macs,
             size=needs.size or 0.0,
             latency=needs.latency,
+            is_predicted=candidate.is_predicted,
             memory=needs.memory,
             share=budget.share(needs),
             state="waiting" if budget.fits(needs) else "over budget",
