@@ -70,10 +70,10 @@ def fit_latency(
     features = np.column_stack([np.ones(len(macs)), macs, params]).astype(float)
     times = np.asarray(latencies, float)
     errors = []
-    for left_out in range(len(times)):
-        rest = np.arange(len(times)) != left_out
-        prediction = features[left_out] @ _coefficients(features[rest], times[rest])
-        errors.append(abs(prediction - times[left_out]) / times[left_out])
+    for number in range(len(times)):
+        rest = np.arange(len(times)) != number
+        prediction = features[number] @ _coefficients(features[rest], times[rest])
+        errors.append(abs(prediction - times[number]) / times[number])
     fixed, per_mac, per_parameter = _coefficients(features, times)
     return LatencyModel(
         fixed=float(fixed),
