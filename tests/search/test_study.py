@@ -1,6 +1,7 @@
 """A study whose student is searched for: on validation alone, and resumable."""
 
 import json
+import time
 from dataclasses import replace
 from functools import partial
 
@@ -315,3 +316,20 @@ def test_settings_of_a_study_in_python_are_written(tmp_path):
     study = make_study(tmp_path / "run")
     assert study.options.config["fit"]["budget"]["size"] == "1kB"
     assert replace(study.search, trials=3).limit == 3
+
+
+def test_the_teachers_answers_do_not_count_as_time_of_the_search(tmp_path, monkeypatch):
+    """Otherwise a search with a limit of time would end after the round that computes them."""
+    clock = 0.0
+    get = TeacherSignals.get
+
+    def answer_slowly(*args):
+        nonlocal clock
+        clock += 1000.0
+        return get(*args)
+
+    monkeypatch.setattr(time, "perf_counter", lambda: clock)
+    monkeypatch.setattr(TeacherSignals, "get", answer_slowly)
+    make_study(tmp_path / "run").run()
+    assert clock > 0
+    assert read_search(RunFolder(tmp_path / "run")).seconds == 0

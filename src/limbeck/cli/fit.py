@@ -26,7 +26,7 @@ budget: at least one of these
 
 duration:
   trials=64                        students to train in the search
-  hours=0.5                        duration of the search, without that of the final study
+  hours=0.5                        duration of the search; the final study comes on top
 
 what the search may choose:
   search.students=[mlp,convnet]    kinds: mlp, convnet, bag, text_cnn, encoder, timm/NAME,

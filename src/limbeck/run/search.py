@@ -75,7 +75,7 @@ class Search:
         device: Name of the device of the latency; None for this machine.
         device_factor: Time that the device takes for what takes 1 here; None for this machine.
         seed: Seed of the students of the search. The final students have others.
-        seconds: Duration of the search in seconds.
+        seconds: Duration of the search in seconds, without the teacher's answers.
         trials: Proposals in their order.
         choice: Number of the chosen trial; None as long as the search goes on.
     """

@@ -61,7 +61,7 @@ def fit(
         budget: Limits of the student, such as ``{"size": "100kB", "latency": "1ms"}``.
         trials: Number of students to train in the search. None for 64, or for as many as ``hours``
             allow.
-        hours: Duration of the search in hours, without that of the final study.
+        hours: Duration of the search in hours; the final study comes on top.
         search: Search space, such as ``{"students": ["mlp"]}``.
         out: Folder of the run.
         study: Further arguments of :class:`limbeck.Study`: ``objective``, ``seeds``, ``schedule``,

@@ -46,7 +46,7 @@ class Rounds:
     ):
         from limbeck.search.proposals import Proposer
 
-        self.study, self.search = study, search
+        self.study, self.search, self.manifest = study, search, manifest
         self.settings = study.search
         data = study.data.without_test()
         splits = ResampledSplits(data, [search.seed])
@@ -76,7 +76,7 @@ class Rounds:
         self.short_epochs = short_epochs(epochs) if self.settings.space.pruning else None
         self._check_trials()
         self.meter = study.new_meter(search.trials)
-        self._start = time.perf_counter()
+        self._start = self._clock()
 
     def run(self) -> Search:
         """Run rounds until the search is over."""
@@ -216,8 +216,15 @@ class Rounds:
         )
         self._write(replace(self.search, trials=trials))
 
+    def _clock(self) -> float:
+        """Return a time in seconds that stands still while the teacher's answers are computed.
+
+        They are computed once, so no later round takes as long as one in which they are.
+        """
+        return time.perf_counter() - self.manifest.content.seconds["store"]
+
     def _write(self, search: Search) -> None:
-        now = time.perf_counter()
+        now = self._clock()
         self.search = replace(search, seconds=search.seconds + now - self._start)
         self._start = now
         write_search(self.study.run_folder, self.search)

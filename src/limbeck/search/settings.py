@@ -24,8 +24,8 @@ class SearchSettings:
         space: Search space of the students and their training.
         trials: Number of students to train in the search; those over the budget do not count. None
             for 64, or for as many as ``hours`` allow.
-        hours: Duration of the search in hours, without that of the final study. No round starts
-            that would last longer. None for no such limit.
+        hours: Duration of the search in hours, without the teacher's answers and the final study.
+            No round starts that would last longer. None for no such limit.
 
     Raises:
         ConfigError: If a number is out of range.
