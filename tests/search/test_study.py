@@ -21,6 +21,7 @@ from limbeck.run.search import read_search
 from limbeck.run.summary import read_summary
 from limbeck.search import needs
 from limbeck.search.device import Device
+from limbeck.study.targets import TeacherSignals
 from tests.support.searches import ModelOfSize, blobs, make_study, trials_of
 
 
