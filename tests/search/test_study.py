@@ -8,6 +8,7 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
+from support.searches import ModelOfSize, blobs, make_study, trials_of
 
 import limbeck.search.rounds as rounds_module
 import limbeck.search.study as study_module
@@ -22,7 +23,6 @@ from limbeck.run.summary import read_summary
 from limbeck.search import needs
 from limbeck.search.device import Device
 from limbeck.study.targets import TeacherSignals
-from tests.support.searches import ModelOfSize, blobs, make_study, trials_of
 
 
 @pytest.fixture(autouse=True)
