@@ -64,9 +64,12 @@ def check_ends(kind, end, data):
     assert outputs.shape == (2, data.classes)
 
 
-@pytest.mark.parametrize(("side", "strides"), [(28, [2, 2, 2]), (8, [2, 1, 1]), (4, [1, 1, 1])])
-def test_convolutions_halve_images_that_are_large_enough(side, strides):
-    settings = {"student": "convnet", "width": 4, "depth": 3}
+@pytest.mark.parametrize(
+    ("side", "stride", "strides"),
+    [(28, 2, [2, 2, 2]), (28, 1, [1, 2, 2]), (8, 2, [2, 1, 1]), (8, 1, [1, 2, 1]), (4, 2, [1] * 3)],
+)
+def test_convolutions_halve_images_that_are_large_enough(side, stride, strides):
+    settings = {"student": "convnet", "width": 4, "depth": 3, "stride": stride}
     model = build(student_builder(settings, (1, side, side)), images(side), 0)
     convolutions = [m for m in model.modules() if isinstance(m, torch.nn.Conv2d)]
     assert [layer.stride[0] for layer in convolutions] == strides
@@ -105,3 +108,16 @@ def test_vectors_are_for_mlps():
     x = np.random.default_rng(0).normal(size=(40, 5)).astype(np.float32)
     data = Dataset.from_arrays(x[:30], [0, 1] * 15, x[30:], [0, 1] * 5, val=6)
     assert SearchSpace().kinds(data) == ["mlp"]
+
+
+def test_the_cheapest_convnet_halves_the_image_in_its_first_layer():
+    """A stride of 1 would have more multiply-adds, and as many parameters."""
+    settings = {"student": "convnet", "width": 4, "depth": 1, "stride": 2}
+    assert SearchSpace().cheapest("convnet") == settings
+    assert SearchSpace(stride=1).cheapest("convnet") == {**settings, "stride": 1}
+    assert SearchSpace().cheapest("mlp") == {"student": "mlp", "width": 4, "depth": 1}
+
+
+def test_a_stride_is_1_or_2():
+    with pytest.raises(ConfigError, match=r"search.stride"):
+        SearchSpace(stride=[1, 3])

@@ -32,6 +32,7 @@ what the search may choose:
   search.students=[mlp,convnet]    kinds: mlp, convnet, bag, text_cnn, encoder, timm/NAME,
                                    torchvision/NAME (default: those of limbeck that fit the data)
   search.width=[8,64]              smallest and largest width, search.depth likewise
+  search.stride=[1,2]              stride of the first convolution
   search.temperature=[1,20]        of the soft targets; search.soft_weight and search.lr likewise
   search.variants=4                students of one architecture in a round, trained together
   search.architectures=2           architectures in a round

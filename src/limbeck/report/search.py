@@ -168,7 +168,7 @@ def latency_models(search: Search) -> dict[str, LatencyModel]:
     models = {}
     for kind in dict.fromkeys(trial.settings["student"] for trial in search.trials):
         trials = {
-            trial.architecture: trial
+            (trial.architecture, trial.macs): trial
             for trial in search.trials
             if trial.settings["student"] == kind and not trial.is_predicted and trial.latency
         }.values()
@@ -273,13 +273,13 @@ def front_rows(search: Search) -> list[list[str]]:
 
 
 def settings_text(trial: Trial) -> str:
-    """Return how a student was trained, such as ``T = 4.2, soft 0.9, lr 0.012``."""
+    """Return the first stride and the training, as ``stride 1, T = 4.2, soft 0.9, lr 0.012``."""
     names: Sequence[tuple[str, str]] = (
         ("temperature", "T = "),
         ("soft_weight", "soft "),
         ("lr", "lr "),
     )
-    parts = []
+    parts = [f"stride {trial.settings['stride']}"] if "stride" in trial.settings else []
     for key, word in names:
         if key in trial.settings:
             parts.append(f"{word}{trial.settings[key]:.2g}")

@@ -23,8 +23,8 @@ class Trial:
     Attributes:
         number: Number of the proposal, from 0.
         round: Number of the round in which it was proposed, from 0.
-        settings: Settings: ``student``, ``width``, ``depth``, ``temperature``, ``soft_weight`` and
-            ``lr``, as far as the student has them.
+        settings: Settings: ``student``, ``width``, ``depth``, ``stride``, ``temperature``,
+            ``soft_weight`` and ``lr``, as far as the student has them.
         architecture: Name of the architecture.
         params: Number of parameters.
         macs: Multiply-adds for one input; None if it was not counted.

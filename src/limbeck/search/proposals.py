@@ -120,7 +120,7 @@ class Proposer:
     def _safe_architectures(self, trials: Sequence[Trial]) -> list[dict[str, Any]]:
         """Return architectures for a round without a proposal within the budget.
 
-        They are the best ones so far; without any, the smallest student of each kind.
+        They are the best ones so far; without any, the cheapest student of each kind.
         """
         results = sorted(
             (trial for trial in trials if trial.value is not None),
@@ -128,10 +128,7 @@ class Proposer:
         )
         settings = [dict(trial.settings) for trial in results]
         if not settings:
-            for student in self.students:
-                parameters = self.space.parameters_of_student(student)
-                smallest = {parameter.name: int(parameter.low) for parameter in parameters}
-                settings.append({"student": student, **smallest})
+            settings = [self.space.cheapest(student) for student in self.students]
         architectures: list[dict[str, Any]] = []
         for entry in settings:
             architecture = {"student": entry["student"]}

@@ -22,6 +22,8 @@ from limbeck.models import (
 LIBRARIES = {"timm": TimmModel, "torchvision": TorchvisionModel}
 LR_FACTOR = 5.0
 """Largest and smallest learning rate, as multiples of the study's."""
+ARCHITECTURE = ("width", "depth", "stride")
+"""Numbers of an architecture."""
 MAX_WIDTH, MAX_DEPTH = 4096, 32
 MIN_SIDE = 3
 """Side of an image, in pixels, below which a convolution no longer halves it."""
@@ -55,43 +57,50 @@ class StudentKind:
 
     Attributes:
         name: Name in ``search.students``.
-        build: Function from width, depth and shape of an input to a builder.
+        build: Function from width, depth, first stride and shape of an input to a builder.
         suits: Function that says whether a dataset has inputs for it.
         width: Smallest and largest width.
         depth: Smallest and largest depth; equal if it has no depth.
+        stride: Smallest and largest stride of the first convolution; None for a kind without one.
     """
 
     name: str
-    build: Callable[[int, int, Sequence[int]], Builder]
+    build: Callable[[int, int, int, Sequence[int]], Builder]
     suits: Callable[[Dataset], bool]
     width: Range
     depth: Range
+    stride: Range | None = None
 
 
-def _mlp(width: int, depth: int, shape: Sequence[int]) -> Builder:
+def _mlp(width: int, depth: int, stride: int, shape: Sequence[int]) -> Builder:
     return partial(MLP, hidden=[width] * depth)
 
 
-def _convnet(width: int, depth: int, shape: Sequence[int]) -> Builder:
-    """Double the channels and halve the image in each layer, as long as it is large enough."""
+def _convnet(width: int, depth: int, stride: int, shape: Sequence[int]) -> Builder:
+    """Double the channels and halve the image in each layer, as long as it is large enough.
+
+    The first layer halves it with a stride of 2 only. A stride of 1 costs more multiply-adds, and
+    no parameters.
+    """
     side, strides = min(shape[-2:]), []
-    for _ in range(depth):
-        stride = 2 if math.ceil(side / 2) >= MIN_SIDE else 1
-        side = math.ceil(side / stride)
-        strides.append(stride)
+    for layer in range(depth):
+        step = stride if layer == 0 else 2
+        step = step if math.ceil(side / step) >= MIN_SIDE else 1
+        side = math.ceil(side / step)
+        strides.append(step)
     channels = [min(width * 2**layer, MAX_WIDTH) for layer in range(depth)]
     return partial(ConvNet, channels=channels, strides=strides, dropout=0.0)
 
 
-def _bag(width: int, depth: int, shape: Sequence[int]) -> Builder:
+def _bag(width: int, depth: int, stride: int, shape: Sequence[int]) -> Builder:
     return partial(BagOfEmbeddings, width=width, hidden=[width] * depth)
 
 
-def _text_cnn(width: int, depth: int, shape: Sequence[int]) -> Builder:
+def _text_cnn(width: int, depth: int, stride: int, shape: Sequence[int]) -> Builder:
     return partial(TextCNN, width=width, channels=width)
 
 
-def _encoder(width: int, depth: int, shape: Sequence[int]) -> Builder:
+def _encoder(width: int, depth: int, stride: int, shape: Sequence[int]) -> Builder:
     return partial(TextEncoder, width=2 * width, layers=depth, heads=2)
 
 
@@ -107,7 +116,7 @@ KINDS = {
     kind.name: kind
     for kind in (
         StudentKind("mlp", _mlp, lambda data: not _is_text(data), (4, 256), (1, 2)),
-        StudentKind("convnet", _convnet, _is_image, (4, 32), (1, 3)),
+        StudentKind("convnet", _convnet, _is_image, (4, 32), (1, 3), (1, 2)),
         StudentKind("bag", _bag, _is_text, (4, 256), (0, 1)),
         StudentKind("text_cnn", _text_cnn, _is_text, (4, 128), (1, 1)),
         StudentKind("encoder", _encoder, _is_text, (8, 64), (1, 2)),
@@ -127,6 +136,7 @@ class SearchSpace:
         width: Smallest and largest width of a student: units of a hidden layer, channels of the
             first convolution, features per token. None for a default of each kind.
         depth: Smallest and largest number of layers. None for a default of each kind.
+        stride: Smallest and largest stride of the first convolution, 1 or 2.
         temperature: Smallest and largest temperature of the soft targets.
         soft_weight: Smallest and largest weight of the soft loss. The hard loss has the rest of 1.
         lr: Smallest and largest learning rate. None for a fifth to five times that of the study.
@@ -144,6 +154,7 @@ class SearchSpace:
     students: Sequence[str] | None = None
     width: Sequence[int] | None = None
     depth: Sequence[int] | None = None
+    stride: Sequence[int] | None = None
     temperature: Sequence[float] = (1.0, 20.0)
     soft_weight: Sequence[float] = (0.1, 1.0)
     lr: Sequence[float] | None = None
@@ -158,13 +169,14 @@ class SearchSpace:
         for name, (low, high) in {
             "width": (1, MAX_WIDTH),
             "depth": (0, MAX_DEPTH),
+            "stride": (1, 2),
             "temperature": (1e-3, 1e3),
             "soft_weight": (1e-3, 1.0),
             "lr": (1e-8, 1e3),
         }.items():
             value = getattr(self, name)
             if value is not None:
-                is_whole = name in ("width", "depth")
+                is_whole = name in ARCHITECTURE
                 checked = _range(f"search.{name}", value, low, high, is_whole=is_whole)
                 object.__setattr__(self, name, checked)
         check_count("search.variants", self.variants)
@@ -218,7 +230,18 @@ class SearchSpace:
         parameters = [Parameter("width", width[0], width[1], is_whole=True, is_log=True)]
         if kind.depth[0] < kind.depth[1]:
             parameters.append(Parameter("depth", depth[0], depth[1], is_whole=True))
+        if kind.stride is not None:
+            low, high = self.stride or kind.stride
+            parameters.append(Parameter("stride", low, high, is_whole=True))
         return parameters
+
+    def cheapest(self, name: str) -> dict[str, Any]:
+        """Return the settings of the cheapest architecture of a kind."""
+        settings: dict[str, Any] = {"student": name}
+        for parameter in self.parameters_of_student(name):
+            number = parameter.high if parameter.name == "stride" else parameter.low
+            settings[parameter.name] = int(number)
+        return settings
 
     def parameters_of_training(self, lr: float, *, has_temperature: bool) -> list[Parameter]:
         """Return the numbers to choose for the training of a student.
@@ -241,7 +264,8 @@ def student_builder(settings: Mapping[str, Any], shape: Sequence[int]) -> Builde
     """Return the builder of the student that a trial describes.
 
     Args:
-        settings: Settings of the trial: ``student``, and ``width`` and ``depth`` if it has them.
+        settings: Settings of the trial: ``student``, and ``width``, ``depth`` and ``stride`` as far
+            as it has them.
         shape: Shape of an input of the data.
 
     Raises:
@@ -254,8 +278,8 @@ def student_builder(settings: Mapping[str, Any], shape: Sequence[int]) -> Builde
     if name not in KINDS or "width" not in settings:
         raise ConfigError(f"The search has a student that this version does not know: {name!r}.")
     kind = KINDS[name]
-    depth = settings.get("depth", kind.depth[0])
-    return kind.build(int(settings["width"]), int(depth), shape)
+    depth, stride = settings.get("depth", kind.depth[0]), settings.get("stride", 2)
+    return kind.build(int(settings["width"]), int(depth), int(stride), shape)
 
 
 def architecture_key(settings: Mapping[str, Any]) -> str:
@@ -264,7 +288,7 @@ def architecture_key(settings: Mapping[str, Any]) -> str:
     Args:
         settings: Settings of a trial.
     """
-    return str([settings.get(name) for name in ("student", "width", "depth")])
+    return str([settings.get(name) for name in ("student", *ARCHITECTURE)])
 
 
 def _names(value: Any) -> tuple[str, ...]:
@@ -310,6 +334,7 @@ def _example(name: str) -> str:
     examples = {
         "width": "8,64",
         "depth": "1,2",
+        "stride": "1,2",
         "temperature": "1,8",
         "soft_weight": "0.5,1",
         "lr": "0.001,0.01",

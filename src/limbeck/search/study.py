@@ -18,7 +18,7 @@ from limbeck.search.device import Device, describe_device, device_of
 from limbeck.search.needs import NeedsMeter
 from limbeck.search.rounds import Rounds
 from limbeck.search.settings import SearchSettings
-from limbeck.search.space import Parameter, architecture_key, student_builder
+from limbeck.search.space import ARCHITECTURE, Parameter, architecture_key, student_builder
 from limbeck.study.arms import Arm, ArmPlan, build
 from limbeck.study.settings import settings_of
 from limbeck.study.study import Study
@@ -86,7 +86,7 @@ class SearchStudy(Study):
         self._kinds = search.space.kinds(data)
         self._builders: dict[str, Any] = {}
         self._shape = tuple(data.shape)
-        smallest = [self._smallest(kind) for kind in self._kinds]
+        smallest = [search.space.cheapest(kind) for kind in self._kinds]
         super().__init__(
             data,
             final_arms(objective or Objective()),
@@ -265,7 +265,7 @@ class SearchStudy(Study):
         """Check that the smallest student of each kind can be built."""
         for kind in self._kinds:
             try:
-                build(self._builder(self._smallest(kind)), self.data, 0)
+                build(self._builder(self.search.space.cheapest(kind)), self.data, 0)
             except ConfigError as error:
                 raise ConfigError(f"search.students: {kind}: {error}") from None
 
@@ -275,22 +275,15 @@ class SearchStudy(Study):
         trials = []
         with self.progress.stage("measuring the smallest students", len(self._kinds)) as advance:
             for number, kind in enumerate(self._kinds):
-                trials.append(self.trial_of(meter, number, self._smallest(kind), 0))
+                trials.append(self.trial_of(meter, number, self.search.space.cheapest(kind), 0))
                 if trials[-1].state == "waiting":
                     return
                 advance(number + 1)
         raise ConfigError(nearest_message(trials))
 
-    def _smallest(self, kind: str) -> dict[str, Any]:
-        """Settings of the smallest student of a kind."""
-        settings: dict[str, Any] = {"student": kind}
-        for parameter in self.search.space.parameters_of_student(kind):
-            settings[parameter.name] = int(parameter.low)
-        return settings
-
     def _name(self, settings: Mapping[str, Any]) -> str:
         """Return the name of a student that could not be built."""
-        numbers = [str(settings[name]) for name in ("width", "depth") if name in settings]
+        numbers = [str(settings[name]) for name in ARCHITECTURE if name in settings]
         return "-".join([settings["student"], *numbers])
 
     def _builder(self, settings: Mapping[str, Any]) -> Any:
