@@ -8,6 +8,7 @@ from PIL import Image
 from support.commands import call, run
 from support.run_files import copy_run
 
+from limbeck.cli.export import folder_size
 from limbeck.cli.main import main
 from limbeck.data import digits
 from limbeck.deploy.bundle import files_in
@@ -83,3 +84,10 @@ def test_a_run_made_in_python_is_exported_in_python(tmp_path, quick_run, capsys)
     (copy / "manifest.json").write_text(json.dumps(manifest | {"overrides": None}))
     assert main(["export", str(copy), "to=x"]) == 2
     assert "such as limbeck.deploy.export.export." in " ".join(capsys.readouterr().err.split())
+
+
+def test_the_size_of_a_bundle_is_that_of_all_its_files(tmp_path):
+    (tmp_path / "runtime").mkdir()
+    (tmp_path / "model.onnx").write_bytes(bytes(1000))
+    (tmp_path / "runtime" / "bench.py").write_bytes(bytes(234))
+    assert folder_size(tmp_path) == 1234

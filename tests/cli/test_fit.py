@@ -1,6 +1,7 @@
 """``limbeck fit``."""
 
 import json
+import shutil
 import signal
 import time
 
@@ -39,7 +40,10 @@ TINY = (
         (["budget.size=1MB", "trials=many"], "trials=many"),
         (["budget.size=1MB", "hours=-1"], "hours=-1 should be a number above 0"),
         (["budget.size=1MB", "search.students=[cnn]"], "'cnn' is unknown"),
-        (["budget.size=1MB", "student=mlp"], "set search.students=[mlp,convnet]"),
+        (["budget.size=1MB", "student=mlp"], "set search.students, search.width or search.depth"),
+        (["budget.size=1MB", "trial=3"], "Unknown key `trial`. Did you mean `trials`?"),
+        (["budget.size=1MB", "hour=3"], "Did you mean `hours`?"),
+        (["budget.size=1MB", 'search.pruning="no way"'], "search.pruning='no way' should be true"),
         (["budget.size=1MB", "student.hidden=[8]"], "takes no student.hidden="),
         (["budget.size=1MB", "arms.soft.epochs=3"], "takes no arms.soft.epochs="),
         (["budget.size=1MB", "sweep=null"], "takes no sweep="),
@@ -135,6 +139,30 @@ def test_a_finished_search_can_be_exported_again(fit_run, capsys, tmp_path):
     assert (tmp_path / "other" / "model.onnx").is_file()
     assert main(["resume", str(folder)]) == 2
     assert "already finished" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_the_bundle_of_a_search_that_goes_on_replaces_an_earlier_one(fit_run, tmp_path):
+    """As after a kill in the export, or when damaged students were trained again."""
+    folder = tmp_path / "run"
+    shutil.copytree(fit_run[0], folder)
+    shutil.rmtree(folder / "students")
+    (folder / "summary.json").unlink()
+    content = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    content |= {"state": "interrupted", "finished": None}
+    (folder / "manifest.json").write_text(json.dumps(content), encoding="utf-8")
+    (folder / "bundle" / "README.md").write_text("of before", encoding="utf-8")
+    code, out, err = run("resume", "run", cwd=tmp_path)
+    assert code == 0, err
+    assert "bundle: " in out
+    assert (folder / "bundle" / "README.md").read_text(encoding="utf-8") != "of before"
+
+
+@pytest.mark.parametrize("verb", ["run", "check", "cost", "train"])
+def test_settings_of_a_search_are_refused_by_other_verbs(verb, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main([verb, "data=digits", "+fit.budget.size=20kB"]) == 2
+    assert "Unknown key `fit`. Search for a student with 'limbeck fit" in capsys.readouterr().err
 
 
 @pytest.mark.slow

@@ -52,7 +52,7 @@ def test_the_sentences_say_what_was_limited_chosen_and_paid(search):
 
 def test_a_goal_that_is_met_and_one_that_is_not_have_sentences_of_their_own():
     met = make_search(*TRIALS, choice=0, errors=20)
-    assert "the cheapest student with at most 20 errors on validation: 20 of" in "".join(
+    assert "the cheapest student tried with at most 20 errors on validation: 20 of" in "".join(
         search_sentences(met, SUMMARY)
     )
     missed = make_search(*TRIALS, choice=3, errors=5)
@@ -123,6 +123,12 @@ def test_the_cost_is_the_limited_quantity_or_the_share_of_several():
     assert (both.value(trial), both.limit, both.text(0.5)) == (0.5, 1.0, "50 %")
     assert cost_axis(make_search(trial, errors=9)).value(trial) == 500
     assert cost_axis(make_search(trial, errors=9)).limit is None
+
+
+def test_students_that_could_not_be_built_were_not_trained():
+    unusable = make_trial(5, 1.0, None, "failed", params=0)
+    extent, *_ = search_sentences(make_search(*TRIALS, unusable, choice=3, size=1000), SUMMARY)
+    assert "4 students trained in 1 min 07 s, 1 of them diverged; 1 proposal could not be" in extent
 
 
 def test_the_latency_model_and_its_error_are_described():

@@ -102,6 +102,7 @@ def test_a_search_is_read_as_it_was_written(tmp_path):
         ({"choice": -1}, "choice=-1 is no trained student"),
         ({"trials": [{}]}, "trials"),
         ({"measure": "beauty"}, "measure"),
+        ({"seed": 10**30}, "numbers that no search writes"),
     ],
 )
 def test_a_damaged_file_is_one_message(tmp_path, change, message):
@@ -123,6 +124,8 @@ def test_a_damaged_file_is_one_message(tmp_path, change, message):
         ({"settings": {"student": "mlp", "width": "8"}}, "settings.width should be a number"),
         ({"settings": {"student": "mlp", "lr": [1]}}, "settings.lr should be a number"),
         ({"state": "asleep"}, "state"),
+        ({"params": 0}, "a student without parameters cannot be trained"),
+        ({"state": "pruned", "value": None}, "pruned after a short training only"),
     ],
 )
 def test_a_damaged_trial_is_one_message(tmp_path, change, message):

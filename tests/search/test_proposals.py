@@ -10,7 +10,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
 from limbeck.run.search import Trial
-from limbeck.search.proposals import MAX_REFUSALS, Proposer
+from limbeck.search.proposals import MAX_REFUSALS, MemoryBackend, Proposer
 from limbeck.search.space import SearchSpace
 
 
@@ -39,6 +39,10 @@ def measure(limit, round_number=0):
     return evaluate
 
 
+def three(trial):
+    return 3
+
+
 def trained(trials):
     """The trials with results that favour a temperature of 4."""
     results = []
@@ -53,7 +57,7 @@ def trained(trials):
 def search(proposer, rounds, limit=64):
     trials = []
     for number in range(rounds):
-        trials += trained(proposer.propose(trials, number, 6, measure(limit, number)))
+        trials += trained(proposer.propose(trials, number, 6, measure(limit, number), three))
     return trials
 
 
@@ -62,7 +66,7 @@ def architecture(trial):
 
 
 def test_students_of_one_architecture_follow_each_other(proposer):
-    proposals = proposer.propose([], 0, 6, measure(1e9))
+    proposals = proposer.propose([], 0, 6, measure(1e9), three)
     groups = [list(group) for _, group in groupby(proposals, architecture)]
     assert [len(group) for group in groups] == [3, 3]
     for group in groups:
@@ -70,12 +74,33 @@ def test_students_of_one_architecture_follow_each_other(proposer):
         assert len({trial.settings["lr"] for trial in group}) == 3
 
 
+def test_an_architecture_that_cannot_be_stacked_has_one_student(proposer):
+    def variants_of(trial):
+        return 3 if trial.settings["student"] == "mlp" else 1
+
+    proposals = proposer.propose([], 0, 12, measure(1e9), variants_of)
+    assert len(proposals) == 12
+    for (kind, *_), group in groupby(proposals, architecture):
+        assert len(list(group)) == (3 if kind == "mlp" else 1)
+
+
+def test_a_student_without_a_result_counts_as_the_worst(proposer):
+    """Squared errors may be larger than any number of samples."""
+    results = [
+        replace(trial, state="trained", value=900.0 + trial.number)
+        for trial in proposer.propose([], 0, 3, measure(1e9), three)
+    ]
+    results[1] = replace(results[1], state="failed", value=None)
+    study = proposer._study(results, MemoryBackend(), 1)
+    assert [trial.values[1] for trial in study.trials] == [900, 902, 902]
+
+
 def test_a_round_has_no_more_students_than_remain(proposer):
-    assert len(proposer.propose([], 0, 4, measure(1e9))) == 4
+    assert len(proposer.propose([], 0, 4, measure(1e9), three)) == 4
 
 
 def test_students_over_the_budget_take_no_place_and_have_no_variants(proposer):
-    proposals = proposer.propose([], 0, 6, measure(7))
+    proposals = proposer.propose([], 0, 6, measure(7), three)
     over = [trial for trial in proposals if trial.state == "over budget"]
     assert over
     assert len(proposals) - len(over) == 6
@@ -88,14 +113,14 @@ def test_students_that_cannot_be_built_take_no_place(proposer):
         is_wide = settings["width"] > 12
         return replace(trial, state="failed") if is_wide else trial
 
-    proposals = proposer.propose([], 0, 6, evaluate)
+    proposals = proposer.propose([], 0, 6, evaluate, three)
     states = [trial.state for trial in proposals]
     assert states.count("waiting") == 6
     assert "failed" in states
 
 
 def test_a_round_ends_if_nothing_is_within_the_budget(proposer):
-    proposals = proposer.propose([], 0, 6, measure(1))
+    proposals = proposer.propose([], 0, 6, measure(1), three)
     assert len(proposals) == MAX_REFUSALS + 2, "the smallest student of each kind is the last"
     assert {trial.state for trial in proposals} == {"over budget"}
 
@@ -108,13 +133,17 @@ def test_a_round_without_luck_has_the_smallest_students_or_variants_of_the_best(
 
     convnet = {p.name: p for p in proposer.space.parameters_of_student("convnet")}
     low = int(convnet["width"].low)
-    proposals = proposer.propose([], 0, 6, evaluate)
+    proposals = proposer.propose([], 0, 6, evaluate, three)
     within = [trial for trial in proposals if trial.state == "waiting"]
     assert {trial.settings["width"] for trial in within} == {low}
     trials = trained(proposals)
     best = min((t for t in trials if t.value is not None), key=lambda trial: trial.value)
     later = proposer.propose(
-        trials, 1, 3, lambda n, s: replace(measure(1e9)(n, s), state="over budget", share=2.0)
+        trials,
+        1,
+        3,
+        lambda n, s: replace(measure(1e9)(n, s), state="over budget", share=2.0),
+        three,
     )
     assert architecture(later[-1]) == architecture(best)
 
@@ -126,7 +155,7 @@ def test_proposals_are_a_function_of_the_results(proposer):
     first = [trial for trial in whole if trial.round < 3]
     text = json.dumps([vars(trial) for trial in first])
     read = [Trial(**content) for content in json.loads(text)]
-    again = trained(proposer.propose(read, 3, 6, measure(64, 3)))
+    again = trained(proposer.propose(read, 3, 6, measure(64, 3), three))
     assert again == [trial for trial in whole if trial.round == 3]
 
 

@@ -1,7 +1,5 @@
 """Pruning: which students have a whole training, and that a search with it can be resumed."""
 
-import dataclasses
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -207,16 +205,3 @@ def test_a_search_in_which_no_student_can_be_trained_says_so(tmp_path, monkeypat
     )
     with pytest.raises(DivergedError, match="every student"):
         search_of(tmp_path / "run").run()
-
-
-def test_records_of_pruning_that_no_search_writes_are_refused(tmp_path):
-    study = search_of(tmp_path / "run")
-    study.run()
-    folder = RunFolder(tmp_path / "run")
-    search = read_search(folder)
-    number = next(trial.number for trial in search.trials if trial.state == "pruned")
-    trials = list(search.trials)
-    trials[number] = dataclasses.replace(trials[number], short_value=None)
-    rounds_module.write_search(folder, dataclasses.replace(search, trials=tuple(trials)))
-    with pytest.raises(Exception, match="pruned after a short training only"):
-        read_search(folder)

@@ -50,7 +50,7 @@ def test_a_teacher_that_counting_words_beats_is_named(data):
     simple = naive_bayes_accuracy(data)
     (message,) = warnings_of(data, simple - 0.01)
     assert "worse than counting words" in message
-    assert f"naive Bayes on the same tokens is on {simple:.1%}" in message
+    assert f"naive Bayes on the same tokens is on {100 * simple:.1f} %" in message
     assert "teacher.epochs, now 3" in message
     assert "teacher.optimizer.lr (now 0.0001)" in message
     assert "teacher=tfidf" in message

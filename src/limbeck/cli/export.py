@@ -139,7 +139,7 @@ def _export_folder(arguments: argparse.Namespace, settings: dict[str, Any]) -> i
 
     with open_finished_run(arguments.run, trust_of(arguments), check) as study:
         result = export_sentence_folder(study.folder, study.data, build=study.build, **settings)
-    size = sum(file.stat().st_size for file in result.folder.rglob("*"))
+    size = folder_size(result.folder)
     lines = [
         f"sentence encoder: {result.folder} ({file_size(size)}), arm {result.arm}, "
         f"seed {result.seed}"
@@ -151,11 +151,16 @@ def _export_folder(arguments: argparse.Namespace, settings: dict[str, Any]) -> i
     return 0
 
 
+def folder_size(folder: Path) -> int:
+    """Return the size of all files of a folder in bytes."""
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+
+
 def closing_message(bundle: "ExportResult") -> str:
     """Describe the stages of the export, the location of the bundle and the next step."""
     from limbeck.report.formats import file_size
 
-    size = sum(file.stat().st_size for file in bundle.folder.iterdir())
+    size = folder_size(bundle.folder)
     lines = [
         str(bundle),
         "",

@@ -35,7 +35,7 @@ what the search may choose:
   search.stride=[1,2]              stride of the first convolution
   search.temperature=[1,20]        of the soft targets; search.soft_weight and search.lr likewise
   search.variants=4                students of one architecture in a round, trained together
-  search.architectures=2           architectures in a round
+  search.architectures=2           architectures with variants in a round
   search.pruning=true              a short training first, after which the worse ones are left out
   search.seed=0                    seed of the proposals
 
@@ -63,7 +63,10 @@ def add_parser(verbs: Any) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Compose the settings, search for a student and run its study."""
     from limbeck.cli.config.fit_settings import search_study_settings, split_overrides
+    from limbeck.search.study import check_search_libraries
 
+    if not arguments.cfg:
+        check_search_libraries()
     rest, search = split_overrides(arguments.overrides)
     return compose_and_execute(
         arguments,
@@ -82,12 +85,14 @@ def finish_search(summary: "Summary", data: "Dataset", out: Path) -> None:
         out: Run folder.
     """
     from limbeck.cli.export import closing_message
+    from limbeck.deploy.export import ExportOptions
     from limbeck.search.bundle import export_choice
 
     export = shlex.join(["limbeck", "export", str(out)])
     signals.set_advice(lambda: f"The study is finished. Export its student with: {export}")
     say_search(summary, out)
-    result = export_choice(out, data)
+    # of a search that goes on after its bundle was damaged or its students trained again
+    result = export_choice(out, data, ExportOptions(overwrite=True))
     say(f"\n{closing_message(result.export)}")
     for warning in result.warnings:
         note(f"warning: {warning}")

@@ -16,6 +16,7 @@ from limbeck.deploy.destination import Destination
 from limbeck.deploy.models_of_run import Build, check_data_of_run, load_student, reads_run
 from limbeck.deploy.sentence_modules import FORMAT, write_modules
 from limbeck.models import BagOfEmbeddings, SentenceEncoder
+from limbeck.report.formats import percent
 from limbeck.run.folder import RunFolder
 from limbeck.run.saved_files import check_results
 from limbeck.run.summary import Summary, read_summary
@@ -131,7 +132,7 @@ def _card(student: nn.Module, data: Dataset, summary: Summary, arm: str, seed: i
     test = next(result.test for result in summary.arm(arm).seeds if result.seed == seed)
     missed = getattr(test, "missed_neighbours", None)
     teacher = "" if summary.teacher is None else f" ({summary.teacher.name})"
-    recall = "" if missed is None else f" Its recall at 10 is {1 - missed / 10:.1%}:"
+    recall = "" if missed is None else f" Its recall at 10 is {percent(1 - missed / 10, 1)}:"
     recall += " the share of the teacher's 10 nearest texts that it finds, too." if recall else ""
     if isinstance(student, SentenceEncoder):
         title, tag = "Sentence embeddings", "sentence-similarity"

@@ -18,9 +18,9 @@ def objective(settings: Mapping[str, Any]) -> str:
     if soft_weight == 0 and not guides:
         parts.append(_labels_only(hard_weight, settings.get("hard")))
     elif is_number(hard_weight):
-        parts.append(f"hard_weight {hard_weight:g}")
+        parts.append(f"hard_weight {hard_weight:.4g}")
     if soft_weight != 0:
-        parts += [f"soft_weight {soft_weight:g}", *_soft_loss(settings)]
+        parts += [f"soft_weight {soft_weight:.4g}", *_soft_loss(settings)]
     if guides:
         parts.append(features(guides))
     if hard_weight != 0:
@@ -31,7 +31,7 @@ def objective(settings: Mapping[str, Any]) -> str:
 def _labels_only(hard_weight: Any, hard: Any) -> str:
     source = "texts" if hard == "contrastive" else "labels"  # each text is its own label
     if is_number(hard_weight) and hard_weight != 1:
-        return f"{source} only (hard_weight {hard_weight:g})"
+        return f"{source} only (hard_weight {hard_weight:.4g})"
     return f"{source} only"
 
 
@@ -40,13 +40,13 @@ def _soft_loss(settings: Mapping[str, Any]) -> list[str]:
     parts = []
     kind = settings.get("soft")
     if is_number(settings.get("temperature")):
-        parts.append(f"temperature {settings['temperature']:g}")
+        parts.append(f"temperature {settings['temperature']:.4g}")
     if kind:
         parts.append(f"soft {kind}")
     loss = SOFT_LOSSES.get(str(kind))
     for setting in loss.settings if loss else ():
         if is_number(settings.get(setting.name)):
-            parts.append(f"{setting.name} {settings[setting.name]:g}")
+            parts.append(f"{setting.name} {settings[setting.name]:.4g}")
     if settings.get("standardise"):
         parts.append("standardised")
     if settings.get("shuffled"):
@@ -64,17 +64,17 @@ def _hard_loss(settings: Mapping[str, Any]) -> list[str]:
     if kind != "cross_entropy":
         parts.append(f"hard {kind}")
     if weights:
-        text = weights if isinstance(weights, str) else " ".join(f"{w:g}" for w in weights)
+        text = weights if isinstance(weights, str) else " ".join(f"{w:.4g}" for w in weights)
         parts.append(f"class weights {text}")
     if settings.get("label_smoothing"):
-        parts.append(f"label_smoothing {settings['label_smoothing']:g}")
+        parts.append(f"label_smoothing {settings['label_smoothing']:.4g}")
     return parts
 
 
 def features(guides: Sequence[Mapping[str, Any]]) -> str:
     """Layers that guide the student: ``hint features.2 from features.5 (weight 1)``."""
     return ", ".join(
-        f"{guide['kind']} {guide['student']} from {guide['teacher']} (weight {guide['weight']:g})"
+        f"{guide['kind']} {guide['student']} from {guide['teacher']} (weight {guide['weight']:.4g})"
         for guide in guides
     )
 
@@ -85,9 +85,9 @@ def optimizer(settings: Mapping[str, Any]) -> str:
     if settings.get("name"):
         parts.append(str(settings["name"]))
     if is_number(settings.get("lr")):
-        parts.append(f"lr {settings['lr']:g}")
+        parts.append(f"lr {settings['lr']:.4g}")
     if settings.get("weight_decay"):
-        parts.append(f"weight_decay {settings['weight_decay']:g}")
+        parts.append(f"weight_decay {settings['weight_decay']:.4g}")
     if settings.get("schedule"):
         parts.append(str(settings["schedule"]))
     if settings.get("averaging"):

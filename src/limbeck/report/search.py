@@ -129,7 +129,7 @@ def search_sentences(search: Search, summary: Summary) -> list[str]:
         reason = f"It has the best result on validation: {result_text(search, winner.value)} {unit}"
     elif value_of(winner) <= goal:
         reason = (
-            f"It is the cheapest student with at most {result_text(search, goal)} {unit} on "
+            f"It is the cheapest student tried with at most {result_text(search, goal)} {unit} on "
             f"validation: {result_text(search, winner.value)}"
         )
     else:
@@ -148,15 +148,18 @@ def search_sentences(search: Search, summary: Summary) -> list[str]:
 
 
 def _extent(search: Search) -> str:
-    trained = search.number_of("trained", "pruned", "failed")
     refused = search.number_of("over budget")
-    failed = search.number_of("failed")
+    failed = sum(trial.state == "failed" and trial.params > 0 for trial in search.trials)
+    unusable = search.number_of("failed") - failed
+    trained = search.number_of("trained", "pruned") + failed
     text = (
         f"Budget: {limits_text(search)}. {plural(trained, 'student')} trained in "
         f"{seconds(search.seconds)}{_pruned(search)}"
     )
     if failed:
         text += f", {failed:,} of them diverged"
+    if unusable:
+        text += f"; {plural(unusable, 'proposal')} could not be built or exported"
     if refused:
         verb = "was" if refused == 1 else "were"
         text += f"; {plural(refused, 'proposal')} {verb} over the budget and not trained"

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from math import isfinite
 from typing import Any, Literal
 
+from limbeck._base.checks import MAX_SEEDS
 from limbeck._base.errors import UntrustedFileError
 from limbeck._base.files import write_json
 from limbeck.run.folder import RunFolder
@@ -145,7 +146,8 @@ def read_search(folder: RunFolder) -> Search | None:
     for number, trial in enumerate(search.trials):
         _check_trial(trial, number, where)
     numbers = [*search.limits.values(), search.seconds]
-    is_sound = all(isfinite(value) and value >= 0 for value in numbers) and search.seed >= 0
+    is_sound = all(isfinite(value) and value >= 0 for value in numbers)
+    is_sound = is_sound and 0 <= search.seed <= MAX_SEEDS
     is_known = search.limits.keys() <= LIMITS and search.precision in PRECISIONS
     if not (is_sound and is_known) or search.validation < 1:
         raise UntrustedFileError(f"{where} has limits or numbers that no search writes.")
@@ -173,6 +175,8 @@ def _check_trial(trial: Trial, number: int, where: str) -> None:
     numbers.append(trial.short_value)
     if not all(value is None or (isfinite(value) and value >= 0) for value in numbers):
         raise UntrustedFileError(f"{place} has a number that is negative or not finite.")
+    if trial.params < 1 and trial.state != "failed":
+        raise UntrustedFileError(f"{place}: a student without parameters cannot be trained.")
     if (trial.state == "trained") != (trial.value is not None):
         raise UntrustedFileError(f"{place}: a student has a value if it is trained, and only then.")
     if trial.state == "pruned" and trial.short_value is None:

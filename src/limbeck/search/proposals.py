@@ -28,6 +28,8 @@ from limbeck.search.space import Parameter, SearchSpace
 MAX_REFUSALS = 30
 """Number of proposals over the budget, one after the other, after which a round takes none."""
 
+Variants = Callable[[Trial], int]
+"""Function from a trial to the number of students of its architecture in a round."""
 Evaluate = Callable[[int, dict[str, Any]], Trial]
 """Function from the number and the settings of a proposal to its trial, with its state."""
 
@@ -64,7 +66,7 @@ class Proposer:
         space: Search space.
         students: Kinds of students.
         training: Numbers to choose for the training of a student.
-        worst: Result that stands for those of students without one.
+        worst: Result that stands for those of students without one, as long as no other is worse.
     """
 
     space: SearchSpace
@@ -73,7 +75,12 @@ class Proposer:
     worst: float
 
     def propose(
-        self, trials: Sequence[Trial], round_number: int, count: int, evaluate: Evaluate
+        self,
+        trials: Sequence[Trial],
+        round_number: int,
+        count: int,
+        evaluate: Evaluate,
+        variants_of: Variants,
     ) -> list[Trial]:
         """Propose the students of a round.
 
@@ -82,6 +89,7 @@ class Proposer:
             round_number: Number of the round.
             count: Maximum number of students to train.
             evaluate: Function that measures a proposal and says whether it is within the budget.
+            variants_of: Function that says how many students of an architecture to train.
 
         Returns:
             The trials of the round, those over the budget included.
@@ -97,11 +105,11 @@ class Proposer:
             trial = evaluate(len(trials) + len(proposals), settings)
             proposals.append(trial)
             if trial.state != "waiting":
-                self._tell(study, proposal, trial)
+                self._tell(study, proposal, trial, self._worst(trials))
                 return False
             waiting += 1
             architecture = {name: proposal.params[name] for name in self._names(settings)}
-            for _ in range(min(self.space.variants - 1, count - waiting)):
+            for _ in range(min(variants_of(trial) - 1, count - waiting)):
                 study.enqueue_trial(architecture)
                 _, settings = self._ask(study)
                 proposals.append(evaluate(len(trials) + len(proposals), settings))
@@ -157,7 +165,8 @@ class Proposer:
             sampler=optuna.samplers.TPESampler(seed=seed),
         )
         study.set_user_attr("objectives", ["share of the budget", "validation"])
-        study.add_trials([self._frozen(trial) for trial in trials])
+        worst = self._worst(trials)
+        study.add_trials([self._frozen(trial, worst) for trial in trials])
         return study
 
     def _ask(self, study: optuna.Study) -> tuple[optuna.Trial, dict[str, Any]]:
@@ -171,9 +180,15 @@ class Proposer:
             settings[parameter.name] = _suggest(proposal, parameter.name, parameter)
         return proposal, settings
 
-    def _tell(self, study: optuna.Study, proposal: optuna.Trial, trial: Trial) -> None:
+    def _worst(self, trials: Sequence[Trial]) -> float:
+        """Return a result that is no better than that of any trial."""
+        return max([self.worst, *(r for trial in trials if (r := _result(trial)) is not None)])
+
+    def _tell(
+        self, study: optuna.Study, proposal: optuna.Trial, trial: Trial, worst: float
+    ) -> None:
         proposal.set_constraint("budget", _excess(trial))
-        study.tell(proposal, [trial.share, self.worst])
+        study.tell(proposal, [trial.share, worst])
 
     def _names(self, settings: dict[str, Any]) -> list[str]:
         """Names of the parameters of an architecture."""
@@ -181,7 +196,7 @@ class Proposer:
         parameters = self.space.parameters_of_student(student)
         return ["student", *(f"{student}.{parameter.name}" for parameter in parameters)]
 
-    def _frozen(self, trial: Trial) -> optuna.trial.FrozenTrial:
+    def _frozen(self, trial: Trial, worst: float) -> optuna.trial.FrozenTrial:
         """Return a trial of an earlier round as Optuna sees it."""
         student = trial.settings["student"]
         params: dict[str, Any] = {"student": student}
@@ -195,16 +210,20 @@ class Proposer:
         for parameter in self.training:
             params[parameter.name] = trial.settings[parameter.name]
             distributions[parameter.name] = _distribution(parameter)
-        results = [trial.value, trial.short_value, self.worst]  # the first that there is
-        value = next(result for result in results if result is not None)
+        result = _result(trial)
         return optuna.trial.create_trial(
             state=TrialState.COMPLETE,
-            values=[trial.share, value],
+            values=[trial.share, worst if result is None else result],
             params=params,
             distributions=distributions,
             constraints={"budget": _excess(trial)},
             user_attrs={"architecture": trial.architecture, "state": trial.state},
         )
+
+
+def _result(trial: Trial) -> float | None:
+    """Return the result of a student, if need be that of its short training."""
+    return trial.short_value if trial.value is None else trial.value
 
 
 def _excess(trial: Trial) -> float:

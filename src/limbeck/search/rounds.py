@@ -1,5 +1,6 @@
 """The rounds of a search."""
 
+import shutil
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -15,7 +16,7 @@ from limbeck.run.search import Search, Trial, write_search
 from limbeck.search.pruning import prune, revive, short_epochs
 from limbeck.search.trainer import TrialTrainer, Values, search_cohorts
 from limbeck.study.cluster.launcher import Launcher
-from limbeck.study.cohorts import plan_cohorts
+from limbeck.study.cohorts import can_stack, plan_cohorts
 from limbeck.study.pools import TransferPools
 from limbeck.study.teacher_scores import Teachers
 from limbeck.teacher.signal import LiveTeacher
@@ -57,9 +58,8 @@ class Rounds:
         first = teachers[0]
         pools.teacher = first if isinstance(first, LiveTeacher) else None
         pools.device = study.engine.device
-        self.proposer = Proposer(
-            self.settings.space, study.kinds, study.parameters(), float(len(data.val))
-        )
+        worst = float(len(data.val)) if data.kind.has_classes else 0.0
+        self.proposer = Proposer(self.settings.space, study.kinds, study.parameters(), worst)
         self.trainer = TrialTrainer(
             data=data,
             run=study.run_folder,
@@ -94,6 +94,17 @@ class Rounds:
             seconds_of_round = self.search.seconds - before
         return self.search
 
+    def remove_files(self) -> None:
+        """Remove logs and checkpoints of students of the search.
+
+        A cohort removes its own; a process that was killed may have left some behind, which would
+        be taken for those of the study.
+        """
+        run = self.study.run_folder
+        for folder in (run.checkpoints, run.logs):
+            for leftover in folder.glob("round*cohort*"):
+                shutil.rmtree(leftover, ignore_errors=True)
+
     def _check_trials(self) -> None:
         """Check that the trials of an earlier process are those of this search space.
 
@@ -102,12 +113,16 @@ class Rounds:
         """
         try:
             self.proposer.journal(self.search.trials)
-        except (KeyError, ValueError) as error:
-            reason = " ".join(str(error).split())[:200]
-            raise UntrustedFileError(
-                f"{self.study.run_folder.search} is damaged, or of another search: {reason}. "
-                "Repeat the search with overwrite=true."
-            ) from None
+        except KeyError as error:
+            reason = f"a trial has no {error}"
+        except ValueError as error:
+            reason = " ".join(str(error).split())[:200].rstrip(".")
+        else:
+            return
+        raise UntrustedFileError(
+            f"{self.study.run_folder.search} is damaged, or of another search: {reason}. "
+            "Repeat the search with overwrite=true."
+        )
 
     def _is_over(self, seconds_of_round: float) -> bool:
         results = [trial for trial in self.search.trials if trial.state != "over budget"]
@@ -122,12 +137,16 @@ class Rounds:
         count = min(space.variants * space.architectures, self.settings.limit - done)
         study, meter = self.study, self.meter
 
+        def variants_of(trial: Trial) -> int:
+            builder = study.plan_of(trial, study.distilled).student
+            return space.variants if can_stack(builder, study.data, space.variants) else 1
+
         def evaluate(trial: int, settings: dict[str, Any]) -> Trial:
             check_interrupt()
             return study.trial_of(meter, trial, settings, number)
 
         with study.progress.stage(f"round {number + 1}: measuring students", 1.0) as advance:
-            proposals = self.proposer.propose(trials, number, count, evaluate)
+            proposals = self.proposer.propose(trials, number, count, evaluate, variants_of)
             advance(1.0)
         self._write(replace(self.search, trials=(*trials, *proposals)))
         return any(trial.state == "waiting" for trial in proposals)

@@ -141,8 +141,10 @@ class SearchSpace:
         soft_weight: Smallest and largest weight of the soft loss. The hard loss has the rest of 1.
         lr: Smallest and largest learning rate. None for a fifth to five times that of the study.
         variants: Number of students of one architecture in a round. They differ in temperature,
-            weights and learning rate, and are trained together.
-        architectures: Number of architectures in a round.
+            weights and learning rate, and are trained together. Architectures that cannot be
+            stacked, such as those with BatchNorm, have one student each.
+        architectures: Number of architectures in a round if they have variants. A round has
+            ``variants * architectures`` students.
         pruning: Whether each student has a short training first, and no other one if it is worse
             than others that need no more of the budget.
         seed: Seed of the proposals.
@@ -182,7 +184,7 @@ class SearchSpace:
         check_count("search.variants", self.variants)
         check_count("search.architectures", self.architectures)
         if not isinstance(self.pruning, bool):
-            raise ConfigError(f"search.pruning={self.pruning} should be true or false.")
+            raise ConfigError(f"search.pruning={self.pruning!r} should be true or false.")
         check_seed("search.seed", self.seed)
 
     @classmethod

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from limbeck._base.checks import MAX_SEEDS
-from limbeck._base.errors import ConfigError, ResourceError, TeacherError
+from limbeck._base.errors import ConfigError, ResourceError, TeacherError, UntrustedFileError
 from limbeck.data import Dataset
 from limbeck.deploy.choice import check_has_one_answer
 from limbeck.deploy.onnx_export import check_onnx_is_installed
@@ -143,15 +143,32 @@ class SearchStudy(Study):
     def _find(self, manifest: ManifestWriter, teachers: Teachers) -> Search:
         """Search until the time or the number of students is used up, and choose a student."""
         search = read_search(self.run_folder) or self._new_search()
-        if search.choice is not None:
-            return search
+        self._check_search(search)
         if search.device is not None and search.device_factor is not None:
             self._device = Device(search.device, search.device_factor)  # that of the start
             self.progress.say(describe_device(self._device))
-        search = Rounds(self, search, manifest, teachers).run()
-        search = replace(search, choice=choose_trial(search).number)
-        write_search(self.run_folder, search)
+        rounds = Rounds(self, search, manifest, teachers)
+        if search.choice is None:
+            search = rounds.run()
+            search = replace(search, choice=choose_trial(search).number)
+            write_search(self.run_folder, search)
+        rounds.remove_files()
         return search
+
+    def _check_search(self, search: Search) -> None:
+        """Check that a search is one for this study.
+
+        Raises:
+            UntrustedFileError: If it is not.
+        """
+        is_own = search.measure == self.data.kind.measure
+        is_own = is_own and search.validation == len(self.data.val)
+        if not is_own or search.seed in self.seeds:
+            raise UntrustedFileError(
+                f"{self.run_folder.search} is that of another study: its measure is "
+                f"{search.measure}, on {search.validation:,} validation samples, with seed "
+                f"{search.seed}. Repeat the search with overwrite=true."
+            )
 
     def _use(self, search: Search) -> None:
         """Let the arms of the study have the chosen student and its settings."""

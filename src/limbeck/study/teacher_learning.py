@@ -9,6 +9,7 @@ from scipy import sparse, stats
 
 from limbeck._base.errors import LimbeckWarning
 from limbeck.data import Dataset, Split
+from limbeck.report.formats import percent
 from limbeck.study.arms import Teacher
 from limbeck.teacher.examination import CHANCE_LEVEL, MIN_SAMPLES_OF_CHANCE
 from limbeck.training.task import DistillationTask
@@ -49,10 +50,10 @@ def _message(accuracy: float, data: Dataset, plan: Teacher) -> str | None:
     test = stats.binomtest(round(accuracy * samples), samples, share, alternative="greater")
     if test.pvalue >= CHANCE_LEVEL:
         return (
-            f"The teacher has not learned: it is right on {accuracy:.1%} of the validation "
+            f"The teacher has not learned: it is right on {percent(accuracy, 1)} of the validation "
             f"samples, and {data.class_names[int(counts.argmax())]} as the answer to all would be "
-            f"on {share:.1%}. Change teacher.optimizer.lr (now {plan.optimizer.lr:g}; 2e-5 to "
-            f"5e-4 are usual for a pretrained encoder), or train it longer (teacher.epochs, now "
+            f"on {percent(share, 1)}. Change teacher.optimizer.lr (now {plan.optimizer.lr:g}; 2e-5 "
+            f"to 5e-4 are usual for a pretrained encoder), or train it longer (teacher.epochs, now "
             f"{plan.epochs})."
         )
     if data.padding is None or data.tokenizer is None:
@@ -61,9 +62,9 @@ def _message(accuracy: float, data: Dataset, plan: Teacher) -> str | None:
     if accuracy >= simple:
         return None
     return (
-        f"The teacher is worse than counting words: it is right on {accuracy:.1%} of the "
-        f"validation samples, and naive Bayes on the same tokens is on {simple:.1%}. Train it "
-        f"longer (teacher.epochs, now {plan.epochs}) or with another teacher.optimizer.lr (now "
+        f"The teacher is worse than counting words: it is right on {percent(accuracy, 1)} of the "
+        f"validation samples, and naive Bayes on the same tokens is on {percent(simple, 1)}. Train "
+        f"it longer (teacher.epochs, now {plan.epochs}) or with another teacher.optimizer.lr (now "
         f"{plan.optimizer.lr:g}), or use teacher=tfidf."
     )
 

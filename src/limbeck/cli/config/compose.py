@@ -68,6 +68,10 @@ def compose(
     for text in (*overrides, str(config_dir)):
         check_text(text, "The command line")
     parsed = [parse(override) for override in overrides]
+    if any(section_of(override) == "fit" for override in overrides):
+        raise ConfigError(
+            "Unknown key `fit`. Search for a student with 'limbeck fit budget.size=1MB'."
+        )
     _check_choices(parsed, config_dir)
     register_objectives()
     with (

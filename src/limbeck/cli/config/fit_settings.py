@@ -7,15 +7,16 @@ import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from limbeck._base.checks import closest, did_you_mean
 from limbeck._base.errors import ConfigError
 from limbeck.cli.config.overrides import parse, section_of
+from limbeck.cli.config.study_keys import STUDY_KEYS
 from limbeck.search.settings import SearchSettings
 
 OWN = ("budget", "search", "trials", "hours")
 """Settings of ``limbeck fit`` that no other verb has."""
 REFUSED = {
-    "student": "It chooses the student itself: set search.students=[mlp,convnet], search.width or "
-    "search.depth.",
+    "student": "It chooses the student itself: set search.students, search.width or search.depth.",
     "arms": "Its arms are the chosen student with and without the teacher.",
     "sweep": "It chooses temperature, weights and learning rate itself: set search.temperature, "
     "search.soft_weight or search.lr.",
@@ -51,6 +52,10 @@ def split_overrides(overrides: Sequence[str]) -> tuple[list[str], dict[str, Any]
             raise ConfigError(f"'limbeck fit' takes no {key}=. {REFUSED[section]}")
         if section == "profile":
             raise ConfigError(f"Unknown key `{key}`. Did you mean `budget.profile`?")
+        is_known = section in (*STUDY_KEYS, *OWN)
+        if not is_known and closest(section, [*STUDY_KEYS, *OWN]) in OWN:
+            hint = did_you_mean(section, OWN, "`{}`")
+            raise ConfigError(f"Unknown key `{key}`.{hint} 'limbeck fit --help' lists all.")
         if section in OWN and override[0] in "+~":
             raise ConfigError(f"{override}: write {key}=VALUE, without {override[0]}.")
         (own if section in OWN else rest).append(override)
