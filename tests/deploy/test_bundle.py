@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 from PIL import Image
 from support.bundles import LABELS, images, linear_model, table_model
-from support.deploy_runs import export
+from support.deploy_runs import dataset, export
 
 from limbeck._base import runtime
 from limbeck._base.runtime.bundle import Bundle
 from limbeck._base.runtime.predict import predict
 from limbeck.data import Dataset, TableColumns
 from limbeck.deploy.bundle import BundleContents, files_in, golden_inputs, write_bundle
+from limbeck.deploy.preprocess import describe_inputs
 from limbeck.run.folder import RunFolder
 from limbeck.run.summary import read_summary
 
@@ -57,15 +58,15 @@ def test_the_bundle_holds_the_best_arm_on_validation_also_if_it_is_the_control(k
 
 
 def test_the_range_of_deep_training_images_is_kept(tmp_path):
+    data = dataset()
+    data.value_range = (0.0, 4095.0)
     contents = BundleContents(
         name="deep",
         models={"fp32": linear_model().SerializeToString()},
         class_names=LABELS,
         golden=images(2),
         temperature=1.0,
-        image=True,
-        crop_border=False,
-        value_range=(0.0, 4095.0),
+        preprocess=describe_inputs(data),
         default="fp32",
         thresholds={"fp32": {"1%": 0.9}},
         card="",
@@ -80,20 +81,19 @@ def test_the_range_of_deep_training_images_is_kept(tmp_path):
 
 
 def test_the_column_of_the_names_of_rows_is_kept(tmp_path):
+    x, y, columns = np.zeros((8, 1), np.float32), np.arange(8) % 3, TableColumns(("age",), (None,))
+    data = Dataset.from_arrays(x, y, x, y, columns=columns)
+    data.id_column = "customer"
     contents = BundleContents(
         name="rows",
         models={"fp32": table_model(np.ones((1, 3), np.float32)).SerializeToString()},
         class_names=LABELS,
         golden=np.zeros((2, 1), np.float32),
         temperature=1.0,
-        image=False,
-        crop_border=False,
-        value_range=None,
+        preprocess=describe_inputs(data),
         default="fp32",
         thresholds={},
         card="",
-        columns=TableColumns(("age",), (None,)),
-        id_column="customer",
     )
     assert Bundle(write_bundle(tmp_path / "bundle", contents)).id_column == "customer"
     (tmp_path / "rows.csv").write_text("age,customer\n1,Ann\n")

@@ -30,7 +30,7 @@ from limbeck._base.runtime.file_names import (
 )
 from limbeck._base.runtime.model import Model
 from limbeck._base.version import __version__
-from limbeck.data import Dataset, TableColumns
+from limbeck.data import Dataset
 from limbeck.data.text.tokenizer import Tokenizer
 from limbeck.deploy.parity import ROUNDING
 from limbeck.deploy.sbom import RUNTIME_PACKAGES, sbom_of_bundle
@@ -55,22 +55,17 @@ class BundleContents:
         class_names: Names of the classes, in the order of the logits.
         golden: Inputs whose logits a device should reproduce, ``[N, ...]``.
         temperature: Temperature that divides the logits for confidences.
-        image: Whether inputs are read from image files.
-        crop_border: Whether a black border is cropped from images first.
-        value_range: Range of image files with more than 8 bits that becomes 0 to 255; None if the
-            training images had 8 bits.
+        preprocess: Description of the inputs, of
+            :func:`limbeck.deploy.preprocess.describe_inputs`.
         default: Precision that is used unless another is named.
         thresholds: Smallest confidence for each error rate that answers may have (``1%``), by
             precision.
         card: Text of the model card.
-        columns: Columns of the rows of a table; None for other inputs.
         scale: Standard deviation of each target of a regression, in which differences of golden
             outputs are measured; None for others.
         label_thresholds: Probability from which each of several labels is predicted; None for
             others.
-        texts: Texts as inputs; None for other inputs.
-        id_column: Column of a table with the names of the samples, which predictions repeat; None
-            for none.
+        tokenizer: Tokenizer of texts; None for other inputs.
         float_layers: Names of the layers of the 8-bit model that are in float32.
     """
 
@@ -79,38 +74,14 @@ class BundleContents:
     class_names: Sequence[str]
     golden: np.ndarray
     temperature: float
-    image: bool
-    crop_border: bool
-    value_range: tuple[float, float] | None
+    preprocess: Mapping[str, Any]
     default: str
     thresholds: Mapping[str, Mapping[str, float]]
     card: str
-    columns: TableColumns | None = None
     scale: Sequence[float] | None = None
     label_thresholds: Sequence[float] | None = None
-    texts: "TextInputs | None" = None
-    id_column: str | None = None
+    tokenizer: Tokenizer | None = None
     float_layers: Sequence[str] = ()
-
-
-@dataclass(frozen=True)
-class TextInputs:
-    """Texts as inputs of a model.
-
-    Attributes:
-        tokenizer: Tokenizer of the texts.
-        columns: Column of the texts in a table, or two columns of pairs.
-    """
-
-    tokenizer: Tokenizer
-    columns: tuple[str, ...]
-
-    @classmethod
-    def of(cls, data: Dataset) -> "TextInputs | None":
-        """Return the inputs of a dataset; None if they are no texts."""
-        if data.tokenizer is None or data.padding is None:
-            return None
-        return cls(data.tokenizer, data.text_columns)
 
 
 def write_bundle(folder: Path, contents: BundleContents) -> Path:
@@ -128,12 +99,7 @@ def write_bundle(folder: Path, contents: BundleContents) -> Path:
     for precision, content in contents.models.items():
         model = Model(content, precision, contents.class_names)
         logits[precision] = model.logits(contents.golden)
-        largest, rounding = float(np.abs(logits[precision]).max()), 0.0
-        if contents.scale is not None:
-            values = logits[precision] / np.array(contents.scale)
-            largest = float(np.abs(values - values.mean(0)).max())
-            rounding = ROUNDING * float(np.abs(values).max())
-        tolerances[precision] = TOLERANCES[precision] * max(1.0, largest) + rounding
+        tolerances[precision] = golden_tolerance(logits[precision], precision, contents.scale)
     golden = io.BytesIO()
     np.savez_compressed(golden, allow_pickle=False, inputs=contents.golden, **logits)
     facts: dict[str, Any] = {
@@ -154,24 +120,43 @@ def write_bundle(folder: Path, contents: BundleContents) -> Path:
         facts["label_thresholds"], names = list(contents.label_thresholds), "several_labels"
     files = {KINDS[precision]: model for precision, model in contents.models.items()}
     files |= {
-        LABELS: _json({names: list(contents.class_names)}),
-        PREPROCESS: _json(_preprocess(contents)),
-        METADATA: _json(facts),
+        LABELS: json_bytes({names: list(contents.class_names)}),
+        PREPROCESS: json_bytes(contents.preprocess),
+        METADATA: json_bytes(facts),
         GOLDEN: golden.getvalue(),
         CARD: contents.card.encode(),
         **runtime_files(),
     }
     packages = list(RUNTIME_PACKAGES)
-    if contents.texts is not None and contents.texts.tokenizer.file is not None:
-        files[TOKENIZER] = contents.texts.tokenizer.file.encode()
+    if contents.tokenizer is not None and contents.tokenizer.file is not None:
+        files[TOKENIZER] = contents.tokenizer.file.encode()
         packages.append("tokenizers")
     models = {name: files[name] for name in files if name.endswith(".onnx")}
     others = {name: files[name] for name in files if name not in (*models, CARD)}
     files[SBOM] = sbom_of_bundle(contents.name, models, others, packages)
-    files[SUMS] = _checksums(files)
+    files[SUMS] = checksums(files)
     for name, content in files.items():
         write_bytes(folder / name, content)
     return folder
+
+
+def golden_tolerance(
+    outputs: np.ndarray, precision: str, scale: Sequence[float] | None = None
+) -> float:
+    """Return the difference of golden outputs that is allowed on a device.
+
+    Args:
+        outputs: Outputs for the golden inputs at export, ``[N, classes]``.
+        precision: ``fp32`` or ``int8``.
+        scale: Standard deviation of each target of a regression, in which the difference is
+            measured; None for others.
+    """
+    largest, rounding = float(np.abs(outputs).max()), 0.0
+    if scale is not None:
+        values = outputs / np.array(scale)
+        largest = float(np.abs(values - values.mean(0)).max())
+        rounding = ROUNDING * float(np.abs(values).max())
+    return TOLERANCES[precision] * max(1.0, largest) + rounding
 
 
 def runtime_files() -> dict[str, bytes]:
@@ -183,7 +168,7 @@ def runtime_files() -> dict[str, bytes]:
     return files
 
 
-def _checksums(files: Mapping[str, bytes]) -> bytes:
+def checksums(files: Mapping[str, bytes]) -> bytes:
     """Format checksums like ``sha256sum``. The model card has none, because people fill it in."""
     lines = []
     for name, content in sorted(files.items()):
@@ -192,53 +177,8 @@ def _checksums(files: Mapping[str, bytes]) -> bytes:
     return "".join(lines).encode()
 
 
-def _preprocess(contents: BundleContents) -> dict[str, Any]:
-    shape = list(contents.golden.shape[1:])
-    names = {} if contents.id_column is None else {"id_column": contents.id_column}
-    if contents.columns is not None:
-        return _preprocess_rows(contents.columns) | names
-    if contents.texts is not None:
-        return _preprocess_texts(contents.texts, shape) | names
-    if not contents.image:
-        return {"kind": "array", "shape": shape, "dtype": str(contents.golden.dtype)}
-    return {
-        "kind": "image",
-        "shape": shape,
-        "dtype": "uint8",
-        "layout": "channels, height, width",
-        "colour": "RGB" if shape[0] == 3 else "grey",
-        "values": "0 to 255; the model normalises them",
-        "crop_border": contents.crop_border,
-        "value_range": contents.value_range,
-        "resize": "largest centred crop of this shape, bilinear (Pillow, reducing_gap 3)",
-    }
-
-
-def _preprocess_rows(columns: TableColumns) -> dict[str, Any]:
-    return {
-        "kind": "table",
-        "shape": [len(columns)],
-        "dtype": "float32",
-        "values": "numbers, codes of categories from 0, NaN for missing values; the model "
-        "standardises and encodes them",
-        "columns": columns.as_json(),
-    }
-
-
-def _preprocess_texts(texts: TextInputs, shape: list[int]) -> dict[str, Any]:
-    return {
-        "kind": "text",
-        "shape": shape,
-        "dtype": "int32",
-        "values": "token ids of texts with special tokens, cut to this length; shorter texts of a "
-        "batch are padded at their end",
-        "padding": texts.tokenizer.padding,
-        "tokenizer": "bytes" if texts.tokenizer.file is None else TOKENIZER,
-        "columns": [{"name": name} for name in texts.columns],
-    }
-
-
-def _json(content: Mapping[str, Any]) -> bytes:
+def json_bytes(content: Mapping[str, Any]) -> bytes:
+    """Format an object as the content of a JSON file."""
     return (json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
 
 

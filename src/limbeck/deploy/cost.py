@@ -1,9 +1,6 @@
 """Cost of models in PyTorch and ONNX Runtime: size, multiply-adds, memory, latency, throughput."""
 
 import json
-import os
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -18,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from limbeck._base.errors import ResourceError
+from limbeck._base.processes import start_module
 from limbeck._base.progress import Advance
 from limbeck._base.runtime.machine import count_cores
 from limbeck._base.scratch import scratch_folder
@@ -205,15 +203,7 @@ class _Stopwatch:
     def __init__(self, runtime: str, files: Sequence[Path], inputs: Path):
         self._name = f"{runtime}, {', '.join(map(str, files))}"
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "limbeck.deploy.latency"],  # -P: no modules of this folder
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._errors,
-            text=True,
-            encoding="utf-8",
-            env={**os.environ, "PYTHONPATH": _python_path()},
-        )
+        self._process = start_module("limbeck.deploy.latency", self._errors)
         model = {
             "runtime": runtime,
             "files": [str(file) for file in files],
@@ -237,7 +227,7 @@ class _Stopwatch:
         stdin = self._process.stdin
         assert stdin is not None
         with suppress(BrokenPipeError):  # the process has failed, which _receive reports
-            stdin.write(json.dumps(content) + "\n")
+            stdin.write(json.dumps(content).encode() + b"\n")
             stdin.flush()
 
     def _receive(self) -> dict[str, Any]:
@@ -263,13 +253,3 @@ class _Stopwatch:
             with suppress(BrokenPipeError):
                 self._process.communicate()  # closes its input, which ends the process
         self._errors.close()
-
-
-def _python_path() -> str:
-    """Return a ``PYTHONPATH`` with which a child process imports this copy of limbeck.
-
-    Relative folders are left out: the working directory may be another one, of an unknown author.
-    """
-    source = str(Path(__file__).parents[2])
-    inherited = os.environ.get("PYTHONPATH", "").split(os.pathsep)
-    return os.pathsep.join([source, *filter(os.path.isabs, inherited)])

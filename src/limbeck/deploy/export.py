@@ -14,7 +14,7 @@ from limbeck._base.runtime.verify import verify
 from limbeck._base.scratch import scratch_folder
 from limbeck.data import Dataset
 from limbeck.data.embeddings import set_dimensions
-from limbeck.deploy.bundle import BundleContents, TextInputs, golden_inputs, write_bundle
+from limbeck.deploy.bundle import BundleContents, golden_inputs, write_bundle
 from limbeck.deploy.choice import check_has_one_answer, choose_student, describe_choice
 from limbeck.deploy.default_precision import default_precision
 from limbeck.deploy.destination import Destination
@@ -29,6 +29,7 @@ from limbeck.deploy.models_of_run import (
 )
 from limbeck.deploy.onnx_export import check_onnx_is_installed, onnx_logits, to_onnx
 from limbeck.deploy.parity import check_stages, gate_of, table
+from limbeck.deploy.preprocess import describe_inputs
 from limbeck.deploy.stage import Stage
 from limbeck.deploy.student import label_thresholds, load_adjusted, logits_of_run, outputs_of
 from limbeck.deploy.vectors import UnitVectors
@@ -216,14 +217,10 @@ def export(
             class_names=data.output_names,
             golden=golden_inputs(data),
             temperature=temperature,
-            image=_is_image(data),
-            columns=data.columns,
+            preprocess=describe_inputs(data),
             scale=scale,
             label_thresholds=label_thresholds(data, val_logits),
-            texts=TextInputs.of(data),
-            id_column=data.id_column,
-            crop_border=data.crop_border,
-            value_range=data.value_range,
+            tokenizer=data.tokenizer,
             default=default_precision(conversion.models, golden_inputs(data), data.output_names),
             thresholds=thresholds,
             card=model_card(summary, manifest, facts),
@@ -319,9 +316,3 @@ def _without_int8(options: ExportOptions) -> ExportOptions:
 
 def _with_length_1(vectors: np.ndarray) -> np.ndarray:
     return unit(torch.from_numpy(vectors)).numpy()
-
-
-def _is_image(data: Dataset) -> bool:
-    """Whether inputs can be made from image files."""
-    inputs = data.train.inputs
-    return inputs.dtype == torch.uint8 and inputs.ndim == 4 and inputs.shape[1] in (1, 3)

@@ -1,10 +1,6 @@
 """Export of PyTorch models to ONNX: raw inputs in, logits out, normalisation inside the model."""
 
-import contextlib
-import io
-import logging
-import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +17,7 @@ from limbeck._base.runtime.file_names import KINDS
 from limbeck._base.runtime.model import Model
 from limbeck.data.dataset import as_float
 from limbeck.data.padding import cut_padding
+from limbeck.deploy.exporters import FromRawInputs, cause_of, quiet
 from limbeck.deploy.onnx_layers import INPUT, OUTPUT, layers_to_onnx
 from limbeck.models.output import without_wrapper
 
@@ -32,19 +29,6 @@ CALIBRATION_INPUTS = 512
 BATCH = 256
 MAX_MODEL_SIZE = (1 << 31) - (1 << 20)
 """Maximum size of an ONNX file in bytes, a limit of Protocol Buffers."""
-MAX_REASON_LENGTH = 500
-"""Maximum length of another library's message inside an error message."""
-
-
-class _FromRawInputs(nn.Module):
-    """A model that takes raw inputs of the dataset: image bytes or floats."""
-
-    def __init__(self, model: nn.Module):
-        super().__init__()
-        self.model = model
-
-    def forward(self, inputs: Tensor) -> object:
-        return without_wrapper(self.model(as_float(inputs)))
 
 
 def check_onnx_is_installed() -> None:
@@ -114,9 +98,9 @@ def _has_same_outputs(model_proto: "ModelProto", model: nn.Module, inputs: Tenso
 def _export(model: nn.Module, example: Tensor) -> "ModelProto":
     """Export a model with PyTorch's dynamo exporter."""
     use_private_compiler_cache()
-    raw_model = _FromRawInputs(model).eval()
+    raw_model = FromRawInputs(model).eval()
     try:
-        with _quiet(), torch.no_grad():
+        with quiet(), torch.no_grad():
             program = torch.onnx.export(
                 raw_model,
                 (example[:2].cpu(),),
@@ -130,7 +114,7 @@ def _export(model: nn.Module, example: Tensor) -> "ModelProto":
     except (OSError, MemoryError):
         raise
     except Exception as error:  # the exporter documents no common base class
-        raise ConfigError(f"This model cannot be exported to ONNX: {_reason(error)}") from error
+        raise ConfigError(f"This model cannot be exported to ONNX: {cause_of(error)}") from error
     assert program is not None
     return program.model_proto
 
@@ -179,7 +163,7 @@ def quantize(
         raise
     except Exception as error:  # the quantiser documents no common base class
         raise ConfigError(
-            f"This model cannot be quantised to 8 bits: {_reason(error)}. Export with int8=false."
+            f"This model cannot be quantised to 8 bits: {cause_of(error)}. Export with int8=false."
         ) from error
     quantized = onnx.load(target)
     _remove_origin(quantized)
@@ -202,7 +186,7 @@ def _quantize(
         quantize_static,
     )
 
-    with _quiet():
+    with quiet():
         if static:
             quantize_static(
                 source,
@@ -306,27 +290,6 @@ def _remove_notes(graph: Any) -> None:
                 subgraphs.append(attribute.g)
             for subgraph in subgraphs:
                 _remove_notes(subgraph)
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Suppress logs, warnings and standard output of the exporter and the quantiser."""
-    level = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(level)
-
-
-def _reason(error: BaseException) -> str:
-    """Return the class and the first line of an error's root cause."""
-    while error.__cause__ is not None:
-        error = error.__cause__
-    lines = str(error).strip().splitlines() or [""]
-    return f"{type(error).__name__}: {lines[0].strip()}"[:MAX_REASON_LENGTH]
 
 
 def write_model(model: "ModelProto", path: Path) -> None:
