@@ -39,6 +39,8 @@ OWN_FILES = {
     "deploy/cost.py",
     "deploy/demo/server.py",
     "deploy/destination.py",
+    "deploy/executorch/templates.py",
+    "deploy/executorch/worker.py",
     "deploy/latency.py",
     "deploy/run_cost.py",
     "report/template.py",

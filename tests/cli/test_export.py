@@ -3,9 +3,12 @@
 import json
 import zipfile
 
+import numpy as np
 import pytest
+import torch
 from PIL import Image
 from support.commands import call, run
+from support.executorch_mark import needs_executorch
 from support.run_files import copy_run
 
 from limbeck.cli.export import folder_size
@@ -40,6 +43,22 @@ def test_an_exported_student_can_be_verified_and_used(bundle, tmp_path):
     assert {row["label"] for row in rows} <= set("0123456789")
     code, _, err = run("predict", str(bundle), "missing.png", cwd=tmp_path)
     assert code == 3
+
+
+@needs_executorch
+def test_a_program_of_executorch_has_the_outputs_of_the_student(quick_run):
+    from executorch.runtime import Runtime
+
+    settings = ("format=executorch", "arm=soft", "seed=1", "overwrite=true")
+    code, out, err = run("export", "run", *settings, cwd=quick_run.parent)
+    assert code == 0, err
+    assert "executorch fp32" in out
+    program = Runtime.get().load_program(quick_run / "executorch" / "model.pte")
+    method, inputs = program.load_method("forward"), digits().open_test().inputs
+    outputs = torch.cat([method.execute([row])[0] for row in inputs.split(1)]).numpy()
+    with np.load(quick_run / "predictions.npz") as arrays:
+        expected = arrays["students/soft/seed1"]
+    np.testing.assert_allclose(outputs, expected, rtol=1e-4, atol=1e-4)
 
 
 def test_the_zip_file_holds_the_bundle(bundle):

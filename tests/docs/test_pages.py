@@ -35,7 +35,7 @@ SMALLER = {
 }
 """Settings that need a GPU, a network, another package or time, and what takes their place."""
 SERVICES = ("logger.wandb.", "logger.mlflow.", "logger.trackio.")
-NOT_RUN = ("trainer.compile=", "trainer.strategy=ddp", *SERVICES)
+NOT_RUN = ("trainer.compile=", "trainer.strategy=ddp", "format=executorch", *SERVICES)
 """Settings that take minutes, or need what the tests do not install; their own tests run them."""
 OTHER_PROGRAMS = {"source", "pip", "python3"}
 """Programs that install; ``.ci/check_wheel`` runs them."""

@@ -36,6 +36,22 @@ def dataset(channels=1, name="shapes", class_names=CLASS_NAMES):
     return Dataset.from_arrays(x, y, x_test, y_test, name=name, class_names=list(class_names))
 
 
+def labels_dataset():
+    """Arrays with three labels each."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(300, 5)).astype(np.float32)
+    y = (x[:, :3] + 0.3 * rng.normal(size=(300, 3)) > 0).astype(np.int64)
+    return Dataset.from_arrays(x[:200], y[:200], x[200:], y[200:], task="multi_label")
+
+
+def values_dataset():
+    """Arrays with two values each, in units of their own."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(300, 5)).astype(np.float32)
+    y = (x[:, :2] * [100.0, 0.01] + [1000.0, 5.0]).astype(np.float32)
+    return Dataset.from_arrays(x[:200], y[:200], x[200:], y[200:], task="regression")
+
+
 def study(data, out, student, *, seeds=2, objective=None, **settings):
     """Run a study of a control (``hard``) and a distilled arm (``soft``); returns its folder."""
     adam = Optimizer(name="adam", lr=0.01, schedule="one_cycle")

@@ -32,14 +32,15 @@ SETTINGS = {
     "format": Setting(
         str,
         "format=c",
-        "instead of a bundle: c (source code for microcontrollers, of MLPs), or "
-        "sentence_transformers (of embeddings)",
+        "instead of a bundle: c (source code for microcontrollers, of MLPs), executorch (for "
+        "phones), or sentence_transformers (of embeddings)",
     ),
     "overwrite": Setting(bool, "overwrite=true", "replace an earlier bundle"),
 }
 
 OTHER_SETTINGS = {
     "c": ("to", "arm", "seed", "overwrite", "int8", "int8_share", "adjusted"),
+    "executorch": ("to", "arm", "seed", "overwrite", "adjusted"),
     "sentence_transformers": ("to", "arm", "seed", "overwrite"),
 }
 """Settings of each format other than bundles."""
@@ -67,6 +68,8 @@ def run(arguments: argparse.Namespace) -> int:
     options = ExportOptions(**settings)
     if name == "c":
         return _export_c(arguments, options)
+    if name == "executorch":
+        return _export_executorch(arguments, options)
 
     def check(folder: "RunFolder") -> None:
         open_destination(folder.path, options)
@@ -120,6 +123,33 @@ def _export_c(arguments: argparse.Namespace, options: "ExportOptions") -> int:
         )
     else:
         lines.append(f"compiled and run here: {'; '.join(result.output.splitlines())}")
+    if result.note:
+        lines.append(f"note: {result.note}")
+    say("\n".join(lines))
+    return 0
+
+
+def _export_executorch(arguments: argparse.Namespace, options: "ExportOptions") -> int:
+    """Export a student as a program of ExecuTorch."""
+    from limbeck.cli.config.reopen import open_finished_run
+    from limbeck.deploy.executorch.export import executorch_destination, export_executorch
+    from limbeck.deploy.executorch.lowering import check_executorch_is_installed
+    from limbeck.report.formats import file_size
+
+    def check(folder: "RunFolder") -> None:
+        check_executorch_is_installed()
+        executorch_destination(folder.path, options)
+
+    with open_finished_run(arguments.run, trust_of(arguments), check) as study:
+        result = export_executorch(study.folder, study.data, options, build=study.build)
+    others = ", ".join(result.other_operators) or "none"
+    lines = [
+        str(result),
+        "",
+        f"ExecuTorch program: {result.folder} ({file_size(result.bytes)}), arm {result.arm}, "
+        f"seed {result.seed}",
+        f"operators that XNNPACK does not compute: {others}",
+    ]
     if result.note:
         lines.append(f"note: {result.note}")
     say("\n".join(lines))

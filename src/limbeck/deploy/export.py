@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import torch
 from torch import nn
 
 from limbeck._base.errors import ConfigError
@@ -13,33 +12,23 @@ from limbeck._base.progress import Advance, StageProgress
 from limbeck._base.runtime.verify import verify
 from limbeck._base.scratch import scratch_folder
 from limbeck.data import Dataset
-from limbeck.data.embeddings import set_dimensions
 from limbeck.deploy.bundle import BundleContents, golden_inputs, write_bundle
-from limbeck.deploy.choice import check_has_one_answer, choose_student, describe_choice
+from limbeck.deploy.choice import check_has_one_answer
 from limbeck.deploy.default_precision import default_precision
 from limbeck.deploy.destination import Destination
 from limbeck.deploy.guarantees import find_thresholds
 from limbeck.deploy.int8 import FloatLayers, convert_to_int8
 from limbeck.deploy.model_card import CardFacts, model_card
-from limbeck.deploy.models_of_run import (
-    Build,
-    check_data_of_run,
-    data_of_student,
-    reads_run,
-)
+from limbeck.deploy.models_of_run import Build, reads_run
 from limbeck.deploy.onnx_export import check_onnx_is_installed, onnx_logits, to_onnx
 from limbeck.deploy.parity import check_stages, gate_of, table
 from limbeck.deploy.preprocess import describe_inputs
 from limbeck.deploy.stage import Stage
-from limbeck.deploy.student import label_thresholds, load_adjusted, logits_of_run, outputs_of
-from limbeck.deploy.vectors import UnitVectors
+from limbeck.deploy.student import label_thresholds, open_student, outputs_of
 from limbeck.evaluation.bias import BIASES
 from limbeck.evaluation.calibration import fit_temperature
-from limbeck.losses.vectors import unit
 from limbeck.run.folder import RunFolder
 from limbeck.run.manifest import read_manifest
-from limbeck.run.saved_files import check_results
-from limbeck.run.summary import read_summary
 
 BATCH = 256
 
@@ -157,29 +146,19 @@ def export(
     options = options or ExportOptions()
     check_has_one_answer(data, "export")
     check_onnx_is_installed()
-    folder = RunFolder(run)
-    check_results(folder, folder.summary)
-    summary = read_summary(folder)
-    manifest = read_manifest(folder)
-    arm, seed = choose_student(summary, options.arm, options.seed, with_controls=True)
-    note = describe_choice(summary, arm) if options.arm is None else ""
     destination = open_destination(run, options)
-    check_data_of_run(folder, data)
-    data = data_of_student(data, summary, arm, seed)
-    student = load_adjusted(folder, arm, seed, options.adjusted, build)
-    run_logits = logits_of_run(folder, summary, arm, seed, options.adjusted)
-    scale = data.target_scale
+    source = open_student(run, data, options, build)
+    student, data, summary = source.model, source.data, source.summary
+    manifest = read_manifest(RunFolder(run))
     if data.kind.outputs == "vectors":
-        data, options = set_dimensions(data, run_logits.shape[1]), _without_int8(options)
-        student, run_logits = UnitVectors(student), _with_length_1(run_logits)
-        scale = [1.0] * data.classes
+        options = _without_int8(options)
 
     stages = StageProgress(enabled=progress)
     with (
         scratch_folder() as temporary,
         stages.stage("export", 1.0) as advance,
     ):
-        conversion = _convert(student, run_logits, data, options, temporary, advance)
+        conversion = _convert(student, source.outputs, data, options, temporary, advance)
         float_layers = conversion.float_layers
         val_logits, labels = outputs_of(student, data.val), data.val.labels.numpy()
         temperature = 1.0
@@ -195,11 +174,11 @@ def export(
                 int8_models=1 if float_layers is None else float_layers.tried,
             )
         facts = CardFacts(
-            arm=arm,
-            seed=seed,
+            arm=source.arm,
+            seed=source.seed,
             adjusted=options.adjusted,
             is_user_choice=options.arm is not None or options.seed is not None,
-            note=note,
+            note=source.note,
             stages=conversion.stages,
             class_names=data.output_names,
             logits=val_logits,
@@ -212,13 +191,13 @@ def export(
         )
         suffix = ", with constants" if options.adjusted else ""
         contents = BundleContents(
-            name=f"{summary.recipe}: {arm}, seed {seed}{suffix}",
+            name=f"{source.title}{suffix}",
             models=conversion.models,
             class_names=data.output_names,
             golden=golden_inputs(data),
             temperature=temperature,
             preprocess=describe_inputs(data),
-            scale=scale,
+            scale=source.scale,
             label_thresholds=label_thresholds(data, val_logits),
             tokenizer=data.tokenizer,
             default=default_precision(conversion.models, golden_inputs(data), data.output_names),
@@ -233,11 +212,11 @@ def export(
     return ExportResult(
         destination.folder,
         destination.archive,
-        arm,
-        seed,
+        source.arm,
+        source.seed,
         conversion.stages,
         summary.data.test,
-        " ".join(filter(None, (note, conversion.note))),
+        " ".join(filter(None, (source.note, conversion.note))),
     )
 
 
@@ -312,7 +291,3 @@ def _convert(
 def _without_int8(options: ExportOptions) -> ExportOptions:
     """Return the options for embeddings, which have no 8-bit model unless it is asked for."""
     return replace(options, int8=options.int8 is True)
-
-
-def _with_length_1(vectors: np.ndarray) -> np.ndarray:
-    return unit(torch.from_numpy(vectors)).numpy()

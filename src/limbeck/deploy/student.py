@@ -1,5 +1,10 @@
 """The student of a run that is exported, and its outputs."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 import numpy as np
 import torch
 from torch import nn
@@ -8,15 +13,85 @@ from limbeck._base.errors import ConfigError, UntrustedFileError
 from limbeck._base.reading import DAMAGED_ARRAYS, open_arrays
 from limbeck.data import Dataset, Split
 from limbeck.data.dataset import as_float
+from limbeck.data.embeddings import set_dimensions
 from limbeck.data.padding import cut_padding
-from limbeck.deploy.models_of_run import Build, load_student
+from limbeck.deploy.choice import choose_student, describe_choice
+from limbeck.deploy.models_of_run import Build, check_data_of_run, data_of_student, load_student
+from limbeck.deploy.vectors import UnitVectors
 from limbeck.evaluation.evaluate import predict
 from limbeck.evaluation.labels import best_thresholds
+from limbeck.losses.vectors import unit
 from limbeck.run.folder import RunFolder
 from limbeck.run.saved_files import check_results
-from limbeck.run.summary import Summary
+from limbeck.run.summary import Summary, read_summary
+
+if TYPE_CHECKING:
+    from limbeck.deploy.export import ExportOptions
 
 BATCH = 256
+
+
+@dataclass(frozen=True)
+class ExportStudent:
+    """A student to export, with what its export is compared with.
+
+    Attributes:
+        arm: Arm of the student.
+        seed: Seed of the student.
+        model: Model as loaded from the run; of embeddings with vectors of length 1.
+        outputs: Test outputs of the model in the run folder, ``[N, classes]``.
+        data: Dataset with the training and validation split of the student.
+        scale: Standard deviation of each target of a regression, or 1 for each dimension of
+            embeddings; None for others.
+        summary: Summary of the run.
+        note: Reason why the student of a control was chosen, or empty.
+    """
+
+    arm: str
+    seed: int
+    model: nn.Module
+    outputs: np.ndarray
+    data: Dataset
+    scale: Sequence[float] | None
+    summary: Summary
+    note: str
+
+    @property
+    def title(self) -> str:
+        """Title of the exported model."""
+        return f"{self.summary.recipe}: {self.arm}, seed {self.seed}"
+
+
+def open_student(
+    run: str | Path, data: Dataset, options: "ExportOptions", build: Build | None = None
+) -> ExportStudent:
+    """Choose a student of a run and load it.
+
+    Args:
+        run: Folder of a finished run.
+        data: Dataset of the run.
+        options: Choice of the student.
+        build: Function that takes the name of an arm and returns its untrained student.
+
+    Raises:
+        ConfigError: If the run has no such student.
+        DataError: If the dataset differs from the one the run used.
+        UntrustedFileError: If a file is damaged.
+    """
+    folder = RunFolder(run)
+    check_results(folder, folder.summary)
+    summary = read_summary(folder)
+    arm, seed = choose_student(summary, options.arm, options.seed, with_controls=True)
+    check_data_of_run(folder, data)
+    data = data_of_student(data, summary, arm, seed)
+    model = load_adjusted(folder, arm, seed, options.adjusted, build)
+    outputs = logits_of_run(folder, summary, arm, seed, options.adjusted)
+    scale = data.target_scale
+    if data.kind.outputs == "vectors":
+        data, model = set_dimensions(data, outputs.shape[1]), UnitVectors(model)
+        outputs, scale = unit(torch.from_numpy(outputs)).numpy(), [1.0] * data.classes
+    note = describe_choice(summary, arm) if options.arm is None else ""
+    return ExportStudent(arm, seed, model, outputs, data, scale, summary, note)
 
 
 def load_adjusted(

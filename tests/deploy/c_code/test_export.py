@@ -8,14 +8,13 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-from support.deploy_runs import dataset, study
+from support.deploy_runs import dataset, labels_dataset, study, values_dataset
 from support.tables import table_dataset
 from torch import nn
 
 from limbeck import Objective
 from limbeck._base.errors import ConfigError, ExportError
 from limbeck.cli.main import main
-from limbeck.data import Dataset
 from limbeck.data.dataset import as_float
 from limbeck.deploy.c_code import export as export_module
 from limbeck.deploy.c_code import export_c
@@ -24,22 +23,6 @@ from limbeck.models import MLP, ConvNet, load_model
 from limbeck.models.normalized import Normalized
 
 needs_compiler = pytest.mark.skipif(shutil.which("cc") is None, reason="there is no C compiler")
-
-
-def labels_dataset():
-    """Arrays with three labels each."""
-    rng = np.random.default_rng(0)
-    x = rng.normal(size=(300, 5)).astype(np.float32)
-    y = (x[:, :3] + 0.3 * rng.normal(size=(300, 3)) > 0).astype(np.int64)
-    return Dataset.from_arrays(x[:200], y[:200], x[200:], y[200:], task="multi_label")
-
-
-def values_dataset():
-    """Arrays with two values each, in units of their own."""
-    rng = np.random.default_rng(0)
-    x = rng.normal(size=(300, 5)).astype(np.float32)
-    y = (x[:, :2] * [100.0, 0.01] + [1000.0, 5.0]).astype(np.float32)
-    return Dataset.from_arrays(x[:200], y[:200], x[200:], y[200:], task="regression")
 
 
 DATASETS = {
@@ -201,7 +184,7 @@ def test_other_students_are_refused(student, message, tmp_path):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        (["format=cpp"], "format='cpp' is unknown. Choose one of bundle, c, sentence_transformers"),
+        (["format=cpp"], "format='cpp' is unknown. Choose one of bundle, c, executorch"),
         (["format=c", "zipped=false"], "zipped= is for bundles, not for format=c. Leave it out."),
     ],
 )

@@ -18,18 +18,16 @@ from limbeck.deploy.bundle import golden_inputs
 from limbeck.deploy.c_code.dense import DenseNetwork, dense_network
 from limbeck.deploy.c_code.source import SourceCode
 from limbeck.deploy.c_code.templates import README
-from limbeck.deploy.choice import check_has_one_answer, choose_student, describe_choice
+from limbeck.deploy.choice import check_has_one_answer
 from limbeck.deploy.destination import Destination
 from limbeck.deploy.export import ExportOptions
-from limbeck.deploy.models_of_run import Build, check_data_of_run, data_of_student, reads_run
+from limbeck.deploy.models_of_run import Build, reads_run
 from limbeck.deploy.parity import check_stages, gate_of, table
 from limbeck.deploy.stage import Stage
-from limbeck.deploy.student import label_thresholds, load_adjusted, logits_of_run, outputs_of
+from limbeck.deploy.student import label_thresholds, open_student, outputs_of
 from limbeck.evaluation.evaluate import predict
 from limbeck.report.formats import file_size
 from limbeck.run.folder import RunFolder
-from limbeck.run.saved_files import check_results
-from limbeck.run.summary import read_summary
 
 FORMAT = "c"
 """Name of the format, and of the folder in the run folder."""
@@ -120,28 +118,20 @@ def export_c(
             f"format={FORMAT} is for images, tables and arrays, but the inputs of {data.name} are "
             "texts. Leave it out."
         )
-    folder = RunFolder(run)
-    check_results(folder, folder.summary)
-    summary = read_summary(folder)
     destination = c_destination(run, options)
-    arm, seed = choose_student(summary, options.arm, options.seed, with_controls=True)
-    check_data_of_run(folder, data)
-    data = data_of_student(data, summary, arm, seed)
-
-    student = load_adjusted(folder, arm, seed, options.adjusted, build)
-    reference = logits_of_run(folder, summary, arm, seed, options.adjusted)
-    network, stages = _check(student, reference, data, options)
-    title = f"{summary.recipe}: {arm}, seed {seed}"
-    code = _source_code(network, student, data, title)
+    source = open_student(run, data, options, build)
+    student, data = source.model, source.data
+    network, stages = _check(student, source.outputs, data, options)
+    code = _source_code(network, student, data, source.title)
     result = CExport(
         destination.folder,
-        arm,
-        seed,
+        source.arm,
+        source.seed,
         stages,
-        summary.data.test,
+        source.summary.data.test,
         network.weight_bytes,
         code.buffer_bytes,
-        note=describe_choice(summary, arm) if options.arm is None else "",
+        note=source.note,
     )
     with scratch_folder() as temporary:
         _write(temporary / FORMAT, code, _expected(student, network, data, options), result)

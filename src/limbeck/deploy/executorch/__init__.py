@@ -1,0 +1,1 @@
+"""Students as programs of ExecuTorch, for phones and embedded devices."""
