@@ -136,7 +136,8 @@ def _better_studies(summary: Summary, manifest: Manifest) -> list[Step]:
         if splits is not None:
             settings.append(f"splits={splits}")
         command = _command(manifest, without=("seeds", "splits"), extra=settings)
-        text = f"Repeat the study with {seeds_and_splits(seeds, splits)}, for a firmer verdict:"
+        what = "search and study" if manifest.facts.get("verb") == "fit" else "the study"
+        text = f"Repeat {what} with {seeds_and_splits(seeds, splits)}, for a firmer verdict:"
         steps.append(Step(text, command or f"study = Study(..., seeds={seeds})"))
     if main.verdict != "helps" and _can_sweep(summary, manifest):
         extra = (f"objective.temperature={TEMPERATURES}",)
