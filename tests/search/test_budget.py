@@ -110,15 +110,22 @@ def test_settings_are_the_same_after_they_were_written():
     assert SearchSettings.of(settings.as_dict()) == settings
 
 
-def test_a_search_ends_by_trials_or_before_a_round_that_would_take_too_long():
-    settings = SearchSettings.of({"budget": {"size": "1MB"}, "trials": 8})
-    assert not settings.is_over(7, 1e9, 1)
-    assert settings.is_over(8, 0, 0)
+def test_a_round_has_no_more_students_than_are_left():
+    settings = SearchSettings.of({"budget": {"size": "1MB"}, "trials": 10})
+    assert settings.size_of_round(8, 0, 0, 0) == 8
+    assert settings.size_of_round(8, 8, 1e9, 1) == 2
+    assert settings.size_of_round(8, 10, 0, 0) == 0
+
+
+def test_a_round_has_as_many_students_as_the_time_allows():
     settings = SearchSettings.of({"budget": {"size": "1MB"}, "hours": 1})
     assert settings.limit > 64
-    assert not settings.is_over(0, 1e9, 1)  # one round in any case
-    assert not settings.is_over(8, 3000, 600)
-    assert settings.is_over(8, 3001, 600)
+    assert settings.size_of_round(8, 0, 1e9, 1) == 8  # one round in any case
+    assert settings.size_of_round(8, 8, 3000, 75) == 8
+    assert settings.size_of_round(8, 8, 3001, 75) == 7
+    assert settings.size_of_round(8, 8, 3500, 101) == 0
+    assert settings.size_of_round(8, 8, 3500, 0) == 8  # of a search that goes on
+    assert settings.size_of_round(8, 8, 3600, 0) == 0
 
 
 def test_settings_of_another_type_are_one_message():

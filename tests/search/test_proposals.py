@@ -95,6 +95,19 @@ def test_a_student_without_a_result_counts_as_the_worst(proposer):
     assert [trial.values[1] for trial in study.trials] == [900, 902, 902]
 
 
+def test_students_over_the_goal_of_errors_are_over_a_limit(proposer):
+    aimed = replace(proposer, goal=20.0)
+    trials = [
+        replace(trial, state="trained", value=value)
+        for trial, value in zip(
+            proposer.propose([], 0, 3, measure(1e9), three), (10, 20, 30), strict=True
+        )
+    ]
+    study = aimed._study(trials, MemoryBackend(), 1)
+    assert [trial.constraints["errors"] for trial in study.trials] == [0, 0, 0.5]
+    assert [trial.constraints["budget"] for trial in study.trials] == [0, 0, 0]
+
+
 def test_a_round_has_no_more_students_than_remain(proposer):
     assert len(proposer.propose([], 0, 4, measure(1e9), three)) == 4
 

@@ -66,6 +66,7 @@ class Proposer:
         space: Search space.
         students: Kinds of students.
         training: Numbers to choose for the training of a student.
+        goal: Largest result that suffices; None for as small a result as possible.
         worst: Result that stands for those of students without one, as long as no other is worse.
     """
 
@@ -73,6 +74,7 @@ class Proposer:
     students: Sequence[str]
     training: Sequence[Parameter]
     worst: float
+    goal: float | None = None
 
     def propose(
         self,
@@ -187,8 +189,20 @@ class Proposer:
     def _tell(
         self, study: optuna.Study, proposal: optuna.Trial, trial: Trial, worst: float
     ) -> None:
-        proposal.set_constraint("budget", _excess(trial))
+        for name, excess in self._constraints(trial, worst).items():
+            proposal.set_constraint(name, excess)
         study.tell(proposal, [trial.share, worst])
+
+    def _constraints(self, trial: Trial, result: float) -> dict[str, float]:
+        """Return how far a student is over each limit; 0 if it is within.
+
+        Students over the goal of errors are as useless as those over the budget of the device, so
+        that the search looks for small ones among the others.
+        """
+        if self.goal is None:
+            return {"budget": _excess(trial)}
+        errors = max(result - self.goal, 0.0) / max(self.goal, 1.0)
+        return {"budget": _excess(trial), "errors": errors}
 
     def _names(self, settings: dict[str, Any]) -> list[str]:
         """Names of the parameters of an architecture."""
@@ -210,13 +224,14 @@ class Proposer:
         for parameter in self.training:
             params[parameter.name] = trial.settings[parameter.name]
             distributions[parameter.name] = _distribution(parameter)
-        result = _result(trial)
+        own_result = _result(trial)
+        result = worst if own_result is None else own_result
         return optuna.trial.create_trial(
             state=TrialState.COMPLETE,
-            values=[trial.share, worst if result is None else result],
+            values=[trial.share, result],
             params=params,
             distributions=distributions,
-            constraints={"budget": _excess(trial)},
+            constraints=self._constraints(trial, result),
             user_attrs={"architecture": trial.architecture, "state": trial.state},
         )
 

@@ -59,7 +59,13 @@ class Rounds:
         pools.teacher = first if isinstance(first, LiveTeacher) else None
         pools.device = study.engine.device
         worst = float(len(data.val)) if data.kind.has_classes else 0.0
-        self.proposer = Proposer(self.settings.space, study.kinds, study.parameters(), worst)
+        self.proposer = Proposer(
+            self.settings.space,
+            study.kinds,
+            study.parameters(),
+            worst,
+            goal=self.settings.budget.errors,
+        )
         self.trainer = TrialTrainer(
             data=data,
             run=study.run_folder,
@@ -80,18 +86,21 @@ class Rounds:
 
     def run(self) -> Search:
         """Run rounds until the search is over."""
-        seconds_of_round = 0.0
+        seconds_per_student = 0.0
         while True:
             waiting = [trial for trial in self.search.trials if trial.state == "waiting"]
             if not waiting:
-                if self._is_over(seconds_of_round) or not self._propose():
+                size = self._size_of_round(seconds_per_student)
+                if not size or not self._propose(size):
                     if self.search.results or not self.search.number_of("pruned"):
                         break
                     self._write(replace(self.search, trials=revive(self.search.trials)))
                 continue
             before = self.search.seconds
-            self._train(min(trial.round for trial in waiting))
-            seconds_of_round = self.search.seconds - before
+            number = min(trial.round for trial in waiting)
+            self._train(number)
+            students = len(self._students(number))
+            seconds_per_student = (self.search.seconds - before) / max(students, 1)
         return self.search
 
     def remove_files(self) -> None:
@@ -124,17 +133,18 @@ class Rounds:
             "Repeat the search with overwrite=true."
         )
 
-    def _is_over(self, seconds_of_round: float) -> bool:
-        results = [trial for trial in self.search.trials if trial.state != "over budget"]
-        return self.settings.is_over(len(results), self.search.seconds, seconds_of_round)
+    def _size_of_round(self, seconds_per_student: float) -> int:
+        """Return the number of students of the next round; 0 if the search is over."""
+        space, search = self.settings.space, self.search
+        trials = len(search.trials) - search.number_of("over budget")
+        largest = space.variants * space.architectures
+        return self.settings.size_of_round(largest, trials, search.seconds, seconds_per_student)
 
-    def _propose(self) -> bool:
+    def _propose(self, size: int) -> bool:
         """Propose the students of the next round; return whether one is within the budget."""
         trials = self.search.trials
         number = max((trial.round for trial in trials), default=-1) + 1
-        done = sum(trial.state != "over budget" for trial in trials)
         space = self.settings.space
-        count = min(space.variants * space.architectures, self.settings.limit - done)
         study, meter = self.study, self.meter
 
         def variants_of(trial: Trial) -> int:
@@ -146,7 +156,7 @@ class Rounds:
             return study.trial_of(meter, trial, settings, number)
 
         with study.progress.stage(f"round {number + 1}: measuring students", 1.0) as advance:
-            proposals = self.proposer.propose(trials, number, count, evaluate, variants_of)
+            proposals = self.proposer.propose(trials, number, size, evaluate, variants_of)
             advance(1.0)
         self._write(replace(self.search, trials=(*trials, *proposals)))
         return any(trial.state == "waiting" for trial in proposals)

@@ -25,7 +25,7 @@ class SearchSettings:
         trials: Number of students to train in the search; those over the budget do not count. None
             for 64, or for as many as ``hours`` allow.
         hours: Duration of the search in hours, without the teacher's answers and the final study.
-            No round starts that would last longer. None for no such limit.
+            The last round is as large as the time allows. None for no such limit.
 
     Raises:
         ConfigError: If a number is out of range.
@@ -83,19 +83,25 @@ class SearchSettings:
             return self.trials
         return DEFAULT_TRIALS if self.hours is None else MAX_TRIALS
 
-    def is_over(self, trials: int, seconds: float, seconds_of_round: float) -> bool:
-        """Whether no further round should start.
+    def size_of_round(
+        self, largest: int, trials: int, seconds: float, seconds_per_student: float
+    ) -> int:
+        """Return the number of students of the next round; 0 if the search is over.
 
         Args:
+            largest: Largest number of students of a round.
             trials: Number of students that were trained.
             seconds: Duration of the search so far.
-            seconds_of_round: Duration of the last round.
+            seconds_per_student: Duration of the last round, divided by its students; 0 if there was
+                none.
         """
-        if trials >= self.limit:
-            return True
+        size = min(largest, self.limit - trials)
         if self.hours is None or trials == 0:
-            return False
-        return seconds + seconds_of_round > 3600 * self.hours
+            return size
+        rest = 3600 * self.hours - seconds
+        if seconds_per_student > 0:
+            size = min(size, int(rest // seconds_per_student))
+        return max(0, size) if rest > 0 else 0
 
     def check(self, data: Dataset) -> None:
         """Check that the settings fit a dataset.
