@@ -12,7 +12,7 @@ import random
 from collections.abc import Iterator
 from pathlib import Path
 
-LEAST_WORDS = 4
+MIN_WORDS = 4
 NOUNS = """
 Tops act animal artifact attribute body cognition communication event feeling food group location
 motive object person phenomenon plant possession process quantity relation shape state substance
@@ -29,7 +29,7 @@ def glosses(lines: list[str]) -> Iterator[tuple[str, str]]:
             continue
         synset, _, gloss = line.partition(" | ")
         definition = gloss.split('; "')[0].strip()
-        if len(definition.split()) >= LEAST_WORDS:
+        if len(definition.split()) >= MIN_WORDS:
             yield definition, CATEGORIES[int(synset.split()[1])]
 
 

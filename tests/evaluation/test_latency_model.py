@@ -46,13 +46,16 @@ def test_coefficients_are_those_of_a_grid_search():
 
 
 def test_the_error_is_that_of_models_left_out():
-    measured = latencies(0.004, 1e-6, 0)
-    measured[2] *= 2
+    factors = [1.1, 1, 0.9, 2, 1.2, 1, 0.8]
+    measured = list(np.array(latencies(0.004, 1e-6, 1e-7)) * factors)
     model = fit_latency(MACS, PARAMS, measured)
-    others = [measured[:2] + measured[3:], MACS[:2] + MACS[3:], PARAMS[:2] + PARAMS[3:]]
-    without = fit_latency(others[1], others[2], others[0])
-    assert without.predict(MACS[2], PARAMS[2]) == pytest.approx(measured[2] / 2)
-    assert model.largest_error >= 0.5
+    errors = []
+    for number, latency in enumerate(measured):
+        rest = [values[:number] + values[number + 1 :] for values in (MACS, PARAMS, measured)]
+        predicted = fit_latency(*rest).predict(MACS[number], PARAMS[number])
+        errors.append(abs(predicted - latency) / latency)
+    assert model.error == pytest.approx(sorted(errors)[3])
+    assert model.largest_error == pytest.approx(max(errors))
 
 
 def test_times_in_another_unit_have_the_same_errors():
@@ -60,6 +63,13 @@ def test_times_in_another_unit_have_the_same_errors():
     one, thousand = (fit_latency(MACS, PARAMS, factor * measured) for factor in (1, 1000))
     assert thousand.predict(5e5, 5e4) == pytest.approx(1000 * one.predict(5e5, 5e4))
     assert thousand.error == pytest.approx(one.error)
+
+
+def test_a_perfect_fit_leaves_a_margin_of_a_tenth():
+    model = fit_latency(MACS, PARAMS, latencies(0.004, 1e-6, 0))
+    limit = model.predict(5e5, 0)
+    assert not model.exceeds(limit / 1.09, 5e5, 0)
+    assert model.exceeds(limit / 1.11, 5e5, 0)
 
 
 def test_a_model_exceeds_a_limit_only_beyond_the_largest_error():

@@ -142,4 +142,5 @@ def test_the_latency_model_and_its_error_are_described():
     sentence = describe_latency("mlp", models["mlp"])
     assert sentence.startswith("Latency of mlp: 0.004 ms + 1 ms per million multiply-adds")
     assert sentence.endswith("is off by 0 % (median of 6; at most 0 %).")
+    assert "parameters" not in sentence
     assert latency_models(make_search(*trials[1:], slow, latency=1.0)) == {}

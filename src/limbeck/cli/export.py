@@ -14,7 +14,11 @@ if TYPE_CHECKING:
     from limbeck.run.folder import RunFolder
 
 SETTINGS = {
-    "to": Setting(str, "to=FOLDER", "folder of the bundle (default: bundle in the run folder)"),
+    "to": Setting(
+        str,
+        "to=FOLDER",
+        "folder to write (default: bundle, or the format, in the run folder)",
+    ),
     "arm": Setting(str, "arm=soft", "arm of the student (default: the best in validation)"),
     "seed": Setting(int, "seed=0", "seed of the student (default: the best in validation)"),
     "int8": Setting(
@@ -35,7 +39,7 @@ SETTINGS = {
         "instead of a bundle: c (source code for microcontrollers, of MLPs), executorch (for "
         "phones), or sentence_transformers (of embeddings)",
     ),
-    "overwrite": Setting(bool, "overwrite=true", "replace an earlier bundle"),
+    "overwrite": Setting(bool, "overwrite=true", "replace an earlier export"),
 }
 
 OTHER_SETTINGS = {

@@ -7,7 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 MIN_MODELS = 6
-"""Least number of measured models: twice that of the coefficients."""
+"""Minimum number of measured models: twice that of the coefficients."""
+MIN_MARGIN = 0.1
+"""Minimum relative error to expect, however well a few measurements fit."""
 
 
 @dataclass(frozen=True)
@@ -40,14 +42,15 @@ class LatencyModel:
         return self.fixed + self.per_mac * macs + self.per_parameter * params
 
     def exceeds(self, limit: float, macs: float, params: float) -> bool:
-        """Whether a model takes longer than a limit, even with the largest error seen.
+        """Whether a model takes longer than a limit, even with the largest error seen, or 10 %.
 
         Args:
             limit: Latency in milliseconds.
             macs: Number of multiply-adds for one input.
             params: Number of parameters.
         """
-        return self.predict(macs, params) > limit * (1 + self.largest_error)
+        margin = max(self.largest_error, MIN_MARGIN)
+        return self.predict(macs, params) > limit * (1 + margin)
 
 
 def fit_latency(

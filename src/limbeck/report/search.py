@@ -89,7 +89,7 @@ def describe_round(search: Search, limit: int | None) -> str:
         limit: Largest number of students to train; None for no limit but time.
     """
     results = search.results
-    total = search.number_of("trained", "pruned", "failed")
+    total = search.number_trained
     refused = search.number_of("over budget")
     extent = plural(total, "student")
     if limit is not None:
@@ -151,9 +151,8 @@ def _extent(search: Search) -> str:
     refused = search.number_of("over budget")
     failed = sum(trial.state == "failed" and trial.params > 0 for trial in search.trials)
     unusable = search.number_of("failed") - failed
-    trained = search.number_of("trained", "pruned") + failed
     text = (
-        f"Budget: {limits_text(search)}. {plural(trained, 'student')} trained in "
+        f"Budget: {limits_text(search)}. {plural(search.number_trained, 'student')} trained in "
         f"{seconds(search.seconds)}{_pruned(search)}"
     )
     if failed:
@@ -189,7 +188,7 @@ def describe_latency(kind: str, model: LatencyModel) -> str:
     """Describe a latency model and its error."""
     terms = [milliseconds(model.fixed)] if model.fixed else []
     for time, unit in ((model.per_mac, "multiply-adds"), (model.per_parameter, "parameters")):
-        if time:
+        if 1e6 * time > 1e-3 * model.fixed:  # no rounding errors
             terms.append(f"{milliseconds(1e6 * time)} per million {unit}")
     return (
         f"Latency of {kind}: {' + '.join(terms)}. Predicted from the others, a student's latency "

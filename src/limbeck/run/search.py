@@ -23,7 +23,7 @@ class Trial:
 
     Attributes:
         number: Number of the proposal, from 0.
-        round: Number of the round in which it was proposed, from 0.
+        round: Number of the round in which it is trained, from 0.
         settings: Settings: ``student``, ``width``, ``depth``, ``stride``, ``temperature``,
             ``soft_weight`` and ``lr``, as far as the student has them.
         architecture: Name of the architecture.
@@ -102,6 +102,12 @@ class Search:
     def results(self) -> list[Trial]:
         """The trials that were trained to the end, with a result on the validation split."""
         return [trial for trial in self.trials if trial.state == "trained"]
+
+    @property
+    def number_trained(self) -> int:
+        """Number of students that were trained, if only briefly, or whose training failed."""
+        states = ("trained", "pruned", "failed")
+        return sum(trial.state in states and trial.params > 0 for trial in self.trials)
 
     def number_of(self, *states: TrialState) -> int:
         """Return the number of trials in one of some states."""

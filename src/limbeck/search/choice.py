@@ -53,6 +53,8 @@ def nearest_message(trials: Sequence[Trial]) -> str:
     nearest = min(measured, key=lambda trial: trial.share)
     needs = Needs(nearest.size, nearest.latency, nearest.memory)
     least = "" if nearest.macs is not None else "at least "
+    if nearest.is_predicted:
+        least = "about "
     return (
         f"No student is within the budget. The nearest one, {nearest.architecture}, needs {least}"
         f"{needs}, "

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from limbeck.data import Dataset
+from limbeck.deploy.export import ExportOptions
 from limbeck.run.search import Search, read_search
 from limbeck.run.summary import Summary
 from limbeck.search.budget import Budget
@@ -88,5 +89,7 @@ def fit(
     record = read_search(folder)
     assert record is not None
     options: RunOptions = study.get("options") or RunOptions()
-    result = export_choice(folder.path, data, progress=options.progress)
+    # of a search that goes on after its bundle was written
+    export_options = ExportOptions(overwrite=True)
+    result = export_choice(folder.path, data, export_options, progress=options.progress)
     return FitResult(summary, record, result.export.folder, result.warnings)

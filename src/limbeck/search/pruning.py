@@ -16,7 +16,7 @@ FRACTION = 0.25
 MIN_EPOCHS = 4
 """Number of epochs below which a short training would be as long as a whole one, or nearly so."""
 MAX_BETTER = 1
-"""Number of better students from which a student is pruned, less one."""
+"""Maximum number of better students of one that is trained to the end."""
 
 
 def short_epochs(epochs: int) -> int | None:

@@ -77,6 +77,7 @@ class Rounds:
             cohorts=[],
             batch_size=study.schedule.batch_size,
             repeats=REPEATS,
+            epochs=study.distilled.epochs,
         )
         epochs = study.distilled.epochs
         self.short_epochs = short_epochs(epochs) if self.settings.space.pruning else None

@@ -145,8 +145,8 @@ class SearchSpace:
             stacked, such as those with BatchNorm, have one student each.
         architectures: Number of architectures in a round if they have variants. A round has
             ``variants * architectures`` students.
-        pruning: Whether each student has a short training first, and no other one if it is worse
-            than others that need no more of the budget.
+        pruning: Whether to stop students after a short training if two others were better and need
+            no more of the budget.
         seed: Seed of the proposals.
 
     Raises:

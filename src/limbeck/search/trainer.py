@@ -38,7 +38,13 @@ class SearchCohort(CohortPlan):
 
 @dataclass(kw_only=True)
 class TrialTrainer(StudentTrainer):
-    """Trainer of the students of a search."""
+    """Trainer of the students of a search.
+
+    Attributes:
+        epochs: Number of epochs of a whole training.
+    """
+
+    epochs: int
 
     def train_round(
         self, cohorts: Sequence[SearchCohort], add_values: Callable[[Values], None]
@@ -57,6 +63,17 @@ class TrialTrainer(StudentTrainer):
         error = self.train()
         if error is not None:
             raise error
+
+    def _all_cohorts(self) -> list[CohortPlan]:
+        """Return all cohorts as if each was trained to the end.
+
+        The first ones have a short training, by which the teacher's answers would seem to be hardly
+        worth a store.
+        """
+        return [
+            replace(cohort, arms=[replace(arm, epochs=self.epochs) for arm in cohort.arms])
+            for cohort in super()._all_cohorts()
+        ]
 
     def _is_done(self, cohort: CohortPlan) -> bool:
         return False  # a round has the students without a result alone

@@ -68,6 +68,7 @@ class StudentTrainer:
 
     def __post_init__(self) -> None:
         self._signals: TeacherSignals | None = None
+        self._has_described_lengths = False
 
     def train(self) -> LimbeckError | None:
         """Train all cohorts that are not trained yet.
@@ -79,7 +80,8 @@ class StudentTrainer:
             First error of a cohort; None if there was no error.
         """
         first_error: LimbeckError | None = None
-        if self.data.padding is not None:
+        if self.data.padding is not None and not self._has_described_lengths:
+            self._has_described_lengths = True
             inputs, padding = self.data.train.inputs, self.data.padding
             self.engine.progress.say(describe_lengths(inputs, padding, self.batch_size))
         cohorts = {cohort.stage: cohort for cohort in self.cohorts if not self._is_done(cohort)}
@@ -177,7 +179,7 @@ class StudentTrainer:
                 self.teachers,
                 self.pools,
                 self.store,
-                [*self.cohorts] * self.repeats,
+                self._all_cohorts(),
                 precision=self.engine.precision,
                 device=self.engine.device,
                 progress=self.engine.progress,
@@ -187,6 +189,10 @@ class StudentTrainer:
             signal = self._signals.get(plan.arms[0], plan.seeds)
             self.manifest.add_stores(self._signals.stores)
         return signal
+
+    def _all_cohorts(self) -> list[CohortPlan]:
+        """Return all cohorts that read the teacher's answers, each as often as it does."""
+        return [*self.cohorts] * self.repeats
 
     def _record_failures(self, plan: CohortPlan, error: LimbeckError) -> None:
         """Record an error that ended a cohort for all students without an earlier failure."""

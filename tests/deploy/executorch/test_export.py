@@ -182,7 +182,7 @@ def test_the_command_names_a_missing_executorch(mlp_run, monkeypatch, capsys):
     monkeypatch.setattr("limbeck.deploy.executorch.lowering.find_spec", lambda name: None)
     assert main(["export", str(mlp_run), "format=executorch"]) == 6
     message = "error: format=executorch needs the package executorch, which is not installed: "
-    assert capsys.readouterr().err.strip() == f"{message}pip install 'limbeck[executorch]'."
+    assert capsys.readouterr().err.strip() == f"{message}pip install executorch."
 
 
 def test_settings_of_bundles_do_not_apply(tmp_path, capsys):

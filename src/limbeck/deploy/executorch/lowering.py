@@ -14,7 +14,7 @@ from limbeck._base.compiler_cache import use_private_compiler_cache
 from limbeck._base.errors import ConfigError, ResourceError
 from limbeck.deploy.exporters import FromRawInputs, cause_of, quiet
 
-INSTALL = "pip install 'limbeck[executorch]'"
+INSTALL = "pip install executorch"
 DELEGATE = "executorch_call_delegate"
 """Call of a part of the program that XNNPACK computes."""
 
