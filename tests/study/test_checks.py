@@ -105,7 +105,10 @@ def test_max_epochs_is_the_students_and_store_off_may_be_false(data, tmp_path):
     ("override", "message"),
     [
         ("+foo=1", "Unknown key `foo`. Known keys: recipe, data"),
-        ("+fit.budget.size=1MB", "Unknown key `fit`. Known keys: recipe, data"),  # of `limbeck fit`
+        (
+            "+fit.budget.size=1MB",
+            "Unknown key `fit`. Search for a student with 'limbeck fit",
+        ),  # of `limbeck fit`
         (
             "+objective.temprature=2",
             "Unknown key `objective.temprature`. Did you mean `objective.temperature`?",

@@ -157,9 +157,8 @@ class _Builder:
     """Builder of a study from plain settings, which it checks; equal settings share one object."""
 
     def __init__(self, settings: dict[str, Any], command: Command | None):
-        settings = dict(settings)
-        self.search = settings.pop("fit", None)  # written by 'limbeck fit'
-        check_settings(settings)
+        self.search = settings.get("fit")  # written by 'limbeck fit'
+        check_settings({name: value for name, value in settings.items() if name != "fit"})
         self.settings, self.command = settings, command
         self.overrides = () if command is None else command.overrides
         self.quick = settings["quick"]
