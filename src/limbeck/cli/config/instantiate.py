@@ -230,7 +230,7 @@ class _Builder:
     def _search_study(self, data: Dataset, common: Mapping[str, Any]) -> SearchStudy:
         """Create a study whose student is searched for."""
         settings = self.settings
-        search = SearchSettings.of(self.search)
+        search = SearchSettings.of(self.search or {})
         if self.quick:
             search = replace(search, trials=min(search.limit, QUICK_TRIALS))
         return SearchStudy(
