@@ -151,11 +151,12 @@ def test_the_bundle_of_a_search_that_goes_on_replaces_an_earlier_one(fit_run, tm
     content = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
     content |= {"state": "interrupted", "finished": None}
     (folder / "manifest.json").write_text(json.dumps(content), encoding="utf-8")
-    (folder / "bundle" / "README.md").write_text("of before", encoding="utf-8")
+    (folder / "bundle" / "notes.txt").write_text("of the earlier one", encoding="utf-8")
     code, out, err = run("resume", "run", cwd=tmp_path)
     assert code == 0, err
     assert "bundle: " in out
-    assert (folder / "bundle" / "README.md").read_text(encoding="utf-8") != "of before"
+    assert not (folder / "bundle" / "notes.txt").exists()
+    assert (folder / "bundle" / "model.onnx").is_file()
 
 
 @pytest.mark.parametrize("verb", ["run", "check", "cost", "train"])
