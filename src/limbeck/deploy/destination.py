@@ -71,6 +71,26 @@ class Destination:
             )
         return cls(folder, folder.with_name(f"{folder.name}.zip") if zipped else None)
 
+    @classmethod
+    def of_format(
+        cls, run: Path, to: str | Path | None, name: str, *, overwrite: bool
+    ) -> "Destination":
+        """Return the destination of an export in another format, after a check that it is free.
+
+        Args:
+            run: Run folder.
+            to: Folder of the export. None for one with the name of the format in the run folder.
+            name: Name of the format.
+            overwrite: Whether an earlier export may be replaced.
+
+        Raises:
+            ConfigError: If it cannot be written there, or may not replace what is there.
+        """
+        destination = cls.of(run / name if to is None else to, run, zipped=False)
+        destination.recover()
+        destination.check_free(overwrite=overwrite)
+        return destination
+
     def recover(self) -> None:
         """Restore what a killed export had moved away, and remove its temporary files.
 

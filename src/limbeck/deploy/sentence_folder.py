@@ -51,10 +51,7 @@ def sentence_destination(run: str | Path, to: str | Path | None, *, overwrite: b
         ConfigError: If it cannot be written there, or may not replace what is there.
     """
     folder = RunFolder(run).path
-    destination = Destination.of(folder / FORMAT if to is None else to, folder, zipped=False)
-    destination.recover()
-    destination.check_free(overwrite=overwrite)
-    return destination
+    return Destination.of_format(folder, to, FORMAT, overwrite=overwrite)
 
 
 @reads_run

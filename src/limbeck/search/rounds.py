@@ -66,6 +66,7 @@ class Rounds:
             worst,
             goal=self.settings.budget.errors,
         )
+        epochs = study.distilled.epochs
         self.trainer = TrialTrainer(
             data=data,
             run=study.run_folder,
@@ -77,9 +78,8 @@ class Rounds:
             cohorts=[],
             batch_size=study.schedule.batch_size,
             repeats=REPEATS,
-            epochs=study.distilled.epochs,
+            epochs=epochs,
         )
-        epochs = study.distilled.epochs
         self.short_epochs = short_epochs(epochs) if self.settings.space.pruning else None
         self._check_trials()
         self.meter = study.new_meter(search.trials)

@@ -223,14 +223,16 @@ class _Builder:
             "options": options,
         }
         if self.search is not None:
-            return self._search_study(data, common)
+            return self._search_study(data, self.search, common)
         arms = {name: self._arm(name, arm or {}) for name, arm in settings["arms"].items()}
         return Study(data, arms, **common)
 
-    def _search_study(self, data: Dataset, common: Mapping[str, Any]) -> SearchStudy:
+    def _search_study(
+        self, data: Dataset, search_settings: Mapping[str, Any], common: Mapping[str, Any]
+    ) -> SearchStudy:
         """Create a study whose student is searched for."""
         settings = self.settings
-        search = SearchSettings.of(self.search or {})
+        search = SearchSettings.of(search_settings)
         if self.quick:
             search = replace(search, trials=min(search.limit, QUICK_TRIALS))
         return SearchStudy(

@@ -77,11 +77,7 @@ def c_destination(run: str | Path, options: ExportOptions) -> Destination:
         ConfigError: If it cannot be written there, or may not replace what is there.
     """
     folder = RunFolder(run).path
-    to = folder / FORMAT if options.to is None else options.to
-    destination = Destination.of(to, folder, zipped=False)
-    destination.recover()
-    destination.check_free(overwrite=options.overwrite)
-    return destination
+    return Destination.of_format(folder, options.to, FORMAT, overwrite=options.overwrite)
 
 
 @reads_run
