@@ -4,6 +4,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from contextlib import suppress
 
 import pytest
@@ -207,18 +208,32 @@ def start(folder, *actions, processes, nodes=1, node=0, port=None):
     command = [sys.executable, "-m", "torch.distributed.run", *words, sharded_processes.__file__]
     paths = [str(sharded_processes.PATH), os.environ.get("PYTHONPATH", "")]
     environment = {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(paths)}
-    return subprocess.Popen(
-        [*command, str(folder), str(nodes), *actions],
-        env={**os.environ, **environment},
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    with (folder / f"launcher-{node}.log").open("w") as log:
+        return subprocess.Popen(
+            [*command, str(folder), str(nodes), *actions],
+            env={**os.environ, **environment},
+            stdout=log,
+            stderr=log,
+        )
 
 
-def end(*processes):
+def end(folder, *processes, seconds=240):
+    """Wait for launchers, and end the others as soon as one has failed.
+
+    A launcher waits 300 seconds for those of other machines after its own processes have ended, so
+    that the failure of one would be reported as the timeout of another.
+    """
+    limit = time.monotonic() + seconds
+    while any(process.poll() is None for process in processes) and time.monotonic() < limit:
+        if any(process.poll() for process in processes):
+            break
+        time.sleep(0.1)
+    codes = [process.poll() for process in processes]
     for process in processes:
-        _, errors = process.communicate(timeout=300)
-        assert process.returncode == 0, errors[-3000:]
+        process.terminate()
+        process.wait()
+    logs = [path.read_text()[-3000:] for path in sorted(folder.glob("launcher-*.log"))]
+    assert codes == [0] * len(processes), "\n\n".join(logs)
 
 
 def check_saved(folder, names):
@@ -234,14 +249,14 @@ def test_processes_that_share_weights_train_the_student_of_one_and_resume(tmp_pa
     sharded_processes.write_text(tmp_path)
     train = ["train:images:ddp", "train:images:fsdp", "train:text:ddp", "train:text:fsdp"]
     stop = ["stop:images:fsdp", "resume:images:fsdp", "stop:text:fsdp"]
-    end(start(tmp_path, *train, *stop, processes=2))
+    end(tmp_path, start(tmp_path, *train, *stop, processes=2))
     names = [action.replace(":", "-") for action in train]
     check_saved(tmp_path, [f"{name}-2" for name in (*names, "resume-images-fsdp")])
     straight, resumed_weights = (
         torch.load(tmp_path / f"{verb}-images-fsdp-2.pt") for verb in ("train", "resume")
     )
     assert all(torch.equal(resumed_weights[key], straight[key]) for key in straight)
-    end(start(tmp_path, "resume:text:fsdp", *train[1:], processes=4))
+    end(tmp_path, start(tmp_path, "resume:text:fsdp", *train[1:], processes=4))
     check_saved(tmp_path, [f"{name}-4" for name in ("resume-text-fsdp", *names[1:])])
 
 
@@ -250,7 +265,7 @@ def test_two_launchers_train_one_student(tmp_path):
     sharded_processes.write_text(tmp_path)
     actions = ["train:images:fsdp", "train:images:ddp", "stop:images:ddp"]
     options = {"processes": 1, "nodes": 2, "port": free_port()}
-    end(*(start(tmp_path, *actions, node=node, **options) for node in (0, 1)))
+    end(tmp_path, *(start(tmp_path, *actions, node=node, **options) for node in (0, 1)))
     check_saved(tmp_path, ["train-images-fsdp-2", "train-images-ddp-2"])
-    end(start(tmp_path, "resume:images:ddp", processes=3))
+    end(tmp_path, start(tmp_path, "resume:images:ddp", processes=3))
     check_saved(tmp_path, ["resume-images-ddp-3"])

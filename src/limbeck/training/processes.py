@@ -2,12 +2,16 @@
 
 import atexit
 import os
+import time
 
 from lightning_fabric import Fabric
 from torch import distributed
 
 from limbeck._base.errors import ConfigError, ResourceError
 from limbeck._base.peers import set_rank, start_children, watch_parent
+
+SECONDS_TO_FREE = 0.3
+"""Time in which the threads of a group free their tensors, which takes milliseconds."""
 
 
 def launch(fabric: Fabric) -> None:
@@ -38,10 +42,12 @@ def _leave() -> None:
     """Leave the group of processes, and wait for the threads that exchange gradients.
 
     PyTorch does not do so at exit, and such a thread aborts the process if the interpreter ends
-    first.
+    before it has freed its last tensor. ``fully_shard`` holds groups, whose threads then go on
+    until the very end: they are given time to free theirs.
     """
     if distributed.is_available() and distributed.is_initialized():
         distributed.destroy_process_group()
+        time.sleep(SECONDS_TO_FREE)
 
 
 def _start(fabric: Fabric) -> None:
