@@ -28,6 +28,9 @@ duration:
   trials=64                        students to train in the search
   hours=0.5                        duration of the search; the final study comes on top
 
+what the teacher is worth in bytes:
+  wider_controls=[2,3]             controls of two and three times the width in the final study
+
 what the search may choose:
   search.students=[mlp,convnet]    kinds: mlp, convnet, bag, text_cnn, encoder, timm/NAME,
                                    torchvision/NAME (default: those of limbeck that fit the data)

@@ -23,7 +23,8 @@ def choose_student(
 
     Args:
         summary: Summary of the run.
-        arm: Name of the arm. None for the best one, see :func:`best_student`.
+        arm: Name of the arm. None for the best one, see :func:`best_student`; arms that are there
+            for reference alone are left out.
         seed: Seed of the student. None for the best seed of the arm.
         with_controls: Whether the best arm may be a control.
 
@@ -37,7 +38,8 @@ def choose_student(
     if not arms:
         raise ConfigError("This run has no students: it trained only the teacher.")
     if arm is None:
-        arm, best_seed = best_student(summary.arms, summary.measure, with_controls=with_controls)
+        candidates = _without_references(summary.arms)
+        arm, best_seed = best_student(candidates, summary.measure, with_controls=with_controls)
     elif arm in arms:
         _, best_seed = best_student([arms[arm]], summary.measure)
     else:
@@ -80,7 +82,7 @@ def best_student(
 
 def number_of_students(summary: Summary) -> int:
     """Count the students of a run, among which one is chosen on the validation split."""
-    return sum(len(arm.seeds) for arm in summary.arms)
+    return sum(len(arm.seeds) for arm in _without_references(summary.arms))
 
 
 def describe_choice(summary: Summary, name: str) -> str:
@@ -114,6 +116,11 @@ def describe_choice(summary: Summary, name: str) -> str:
         f"validation split than every distilled arm: it {comparison} (means over seeds). For "
         f"the distilled student, set arm={other.name}."
     )
+
+
+def _without_references(arms: Sequence[ArmResult]) -> list[ArmResult]:
+    """Return the arms whose students may be exported; all if there are no others."""
+    return [arm for arm in arms if not arm.reference] or list(arms)
 
 
 def _is_distilled(arm: ArmResult) -> bool:

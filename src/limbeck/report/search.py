@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from limbeck.evaluation.equal_size import size_for
 from limbeck.evaluation.latency_model import LatencyModel, fit_latency
 from limbeck.evaluation.measure import MEASURES, Measure
 from limbeck.report.formats import (
@@ -143,8 +144,8 @@ def search_sentences(search: Search, summary: Summary) -> list[str]:
     )
     models = latency_models(search)
     sentences += [describe_latency(kind, model) for kind, model in models.items()]
-    price = price_of_choosing(search, summary)
-    return [*sentences, price] if price else sentences
+    last = (price_of_choosing(search, summary), worth_in_bytes(search, summary))
+    return [*sentences, *(sentence for sentence in last if sentence)]
 
 
 def _extent(search: Search) -> str:
@@ -235,6 +236,46 @@ def price_of_choosing(search: Search, summary: Summary) -> str:
         f"{_of(search, test, summary.data.test)} on the test split, which the search has "
         "not seen."
     )
+
+
+def worth_in_bytes(search: Search, summary: Summary) -> str:
+    """Describe the size at which a student without the teacher is as good as the distilled one.
+
+    Empty without wider controls.
+    """
+    winner = search.winner
+    arms = {arm.name: arm for arm in summary.arms}
+    wider = [control for control in search.wider_controls or () if control.name in arms]
+    if winner is None or not wider or not {"control", "distilled"} <= arms.keys():
+        return ""
+    measure = measure_of_search(search)
+    sizes = [winner.size, *(control.size for control in wider)]
+    names = ["control", *(control.name for control in wider)]
+    values = [measure.value(arms[name].mean) for name in names]
+    target = measure.value(arms["distilled"].mean)
+    if target is None or None in values:
+        return ""
+    goal = f"the {result_text(search, target)} {measure.unit} of the distilled student"
+    results = [value for value in values if value is not None]
+    size = size_for(target, sizes, results)
+    points = ", ".join(
+        f"{file_size(size)}: {result_text(search, value)}"
+        for size, value in zip(sizes, results, strict=True)
+    )
+    if size is None:
+        largest = max(sizes)
+        answer = (
+            f"no control reaches {goal}, not even with {file_size(largest)}, "
+            f"{largest / winner.size:.2g} times its size"
+        )
+    elif size == winner.size:
+        answer = f"the control of the same size reaches {goal}"
+    else:
+        answer = (
+            f"a control reaches {goal} at about {file_size(size)}, {size / winner.size:.2g} "
+            "times its size"
+        )
+    return f"Worth of the teacher in bytes: {answer} (test {measure.unit} of controls: {points})."
 
 
 def _of(search: Search, value: float | None, samples: int) -> str:

@@ -9,7 +9,7 @@ from limbeck._base.checks import MAX_SEEDS
 from limbeck._base.errors import UntrustedFileError
 from limbeck._base.files import write_json
 from limbeck.run.folder import RunFolder
-from limbeck.run.records import from_json, to_json
+from limbeck.run.records import from_json, optional, to_json
 from limbeck.run.summary import MeasureKey
 
 SCHEMA = 1
@@ -63,6 +63,25 @@ class Trial:
 
 
 @dataclass(frozen=True, kw_only=True)
+class WiderControl:
+    """A control of the final study that is wider than the chosen student.
+
+    Attributes:
+        name: Name of its arm.
+        width: Width, as in the settings of a trial.
+        architecture: Name of the architecture.
+        params: Number of parameters.
+        size: Size of the exported model in bytes.
+    """
+
+    name: str
+    width: int
+    architecture: str
+    params: int
+    size: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class Search:
     """The content of ``search.json``.
 
@@ -79,6 +98,7 @@ class Search:
         seconds: Duration of the search in seconds, without the teacher's answers.
         trials: Proposals in their order.
         choice: Number of the chosen trial; None as long as the search goes on.
+        wider_controls: Controls that are wider than the chosen student; None without any.
     """
 
     schema: int = SCHEMA
@@ -92,6 +112,7 @@ class Search:
     seconds: float = 0.0
     trials: tuple[Trial, ...] = field(default_factory=tuple)
     choice: int | None = None
+    wider_controls: tuple[WiderControl, ...] | None = optional()
 
     @property
     def winner(self) -> Trial | None:
@@ -164,6 +185,10 @@ def read_search(folder: RunFolder) -> Search | None:
         is_trial = 0 <= search.choice < len(search.trials)
         if not is_trial or search.trials[search.choice].state != "trained":
             raise UntrustedFileError(f"{where}: choice={search.choice} is no trained student.")
+    for control in search.wider_controls or ():
+        is_sound = isfinite(control.size) and control.size > 0
+        if not is_sound or control.width < 1 or search.choice is None:
+            raise UntrustedFileError(f"{where}: wider_controls has a student that no search has.")
     return search
 
 

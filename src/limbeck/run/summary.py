@@ -202,6 +202,8 @@ class ArmResult:
         candidates: Number of arms among which the validation split chose this one, if it did.
         failed_control: Name of the arm's control, if the control failed.
         adjusted: Results with constants added to the logits, if the study sets any.
+        reference: Whether the arm is there for reference alone, so that none of its students is
+            exported; None for other arms.
     """
 
     name: str
@@ -223,6 +225,7 @@ class ArmResult:
     candidates: int | None = optional()
     failed_control: str | None = optional()
     adjusted: tuple[AdjustedResult, ...] | None = optional()
+    reference: bool | None = optional()
 
     @property
     def is_shuffled(self) -> bool:

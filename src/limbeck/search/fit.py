@@ -1,6 +1,6 @@
 """Search for the best student of a device, in Python."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,6 +46,7 @@ def fit(
     *,
     trials: int | None = None,
     hours: float | None = None,
+    wider_controls: Sequence[float] = (),
     search: SearchSpace | Mapping[str, Any] | None = None,
     out: str | Path = "runs/fit",
     **study: Any,
@@ -63,6 +64,8 @@ def fit(
         trials: Number of students to train in the search. None for 64, or for as many as ``hours``
             allow.
         hours: Duration of the search in hours; the final study comes on top.
+        wider_controls: Widths of further controls in the final study, in widths of the chosen
+            student. They show at which size a student without the teacher makes as few errors.
         search: Search space, such as ``{"students": ["mlp"]}``.
         out: Folder of the run.
         study: Further arguments of :class:`limbeck.Study`: ``objective``, ``seeds``, ``schedule``,
@@ -81,7 +84,11 @@ def fit(
         'helps'
     """
     settings = SearchSettings(
-        budget=Budget.of(budget), space=SearchSpace.of(search), trials=trials, hours=hours
+        budget=Budget.of(budget),
+        space=SearchSpace.of(search),
+        trials=trials,
+        hours=hours,
+        wider_controls=wider_controls,
     )
     search_study = SearchStudy(data, settings, teacher=teacher, out=out, **study)
     summary = search_study.run()

@@ -1,7 +1,7 @@
 """Settings of a search: what limits it, and what it may choose."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -9,10 +9,13 @@ from limbeck._base.checks import check_keys
 from limbeck._base.errors import ConfigError
 from limbeck.data import Dataset
 from limbeck.search.budget import Budget
-from limbeck.search.space import SearchSpace
+from limbeck.search.space import KINDS, SearchSpace
+from limbeck.search.wider_controls import check_factors
 
 DEFAULT_TRIALS = 64
 MAX_TRIALS = 10_000
+OWN = ("trials", "hours", "wider_controls")
+"""Settings without a group."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +29,8 @@ class SearchSettings:
             for 64, or for as many as ``hours`` allow.
         hours: Duration of the search in hours, without the teacher's answers and the final study.
             The last round is as large as the time allows. None for no such limit.
+        wider_controls: Widths of further controls in the final study, in widths of the chosen
+            student. They show at which size a student without the teacher makes as few errors.
 
     Raises:
         ConfigError: If a number is out of range.
@@ -35,6 +40,7 @@ class SearchSettings:
     space: SearchSpace = field(default_factory=SearchSpace)
     trials: int | None = None
     hours: float | None = None
+    wider_controls: Sequence[float] = ()
 
     def __post_init__(self) -> None:
         is_count = isinstance(self.trials, int) and not isinstance(self.trials, bool)
@@ -47,22 +53,24 @@ class SearchSettings:
         is_duration = is_number and math.isfinite(self.hours or 0) and (self.hours or 0) > 0
         if self.hours is not None and not is_duration:
             raise ConfigError(f"hours={self.hours} should be a number above 0, as in hours=0.5.")
+        object.__setattr__(self, "wider_controls", check_factors(self.wider_controls))
 
     @classmethod
     def of(cls, settings: Mapping[str, Any]) -> "SearchSettings":
-        """Create settings from the groups ``budget`` and ``search``, ``trials`` and ``hours``.
+        """Create settings from the groups ``budget`` and ``search``, and settings without a group.
 
         Raises:
             ConfigError: If a value is out of range.
         """
         if not isinstance(settings, Mapping):
             raise ConfigError(f"fit={settings!r} should be a group of settings.")
-        check_keys(settings, ("budget", "search", "trials", "hours"))
+        check_keys(settings, ("budget", "search", *OWN))
         return cls(
             budget=Budget.of(settings.get("budget") or {}),
             space=SearchSpace.of(settings.get("search")),
             trials=settings.get("trials"),
             hours=settings.get("hours"),
+            wider_controls=settings.get("wider_controls") or (),
         )
 
     def as_dict(self) -> dict[str, Any]:
@@ -74,7 +82,13 @@ class SearchSettings:
         budget = asdict(self.budget)
         for name in ("profile", "bundle"):
             budget[name] = None if budget[name] is None else str(budget[name])
-        return {"budget": budget, "search": space, "trials": self.trials, "hours": self.hours}
+        return {
+            "budget": budget,
+            "search": space,
+            "trials": self.trials,
+            "hours": self.hours,
+            "wider_controls": list(self.wider_controls),
+        }
 
     @property
     def limit(self) -> int:
@@ -107,9 +121,15 @@ class SearchSettings:
         """Check that the settings fit a dataset.
 
         Raises:
-            ConfigError: If a student does not fit, or every student meets the goal of errors.
+            ConfigError: If a student does not fit or has no width for wider controls, or if every
+            student meets the goal of errors.
         """
-        self.space.kinds(data)
+        without_width = [name for name in self.space.kinds(data) if name not in KINDS]
+        if self.wider_controls and without_width:
+            raise ConfigError(
+                f"wider_controls={list(self.wider_controls)}: {without_width[0]} has no width to "
+                "multiply. Leave wider_controls out, or choose other kinds with search.students."
+            )
         errors = self.budget.errors
         if errors is not None and data.kind.has_classes and errors >= len(data.val):
             raise ConfigError(

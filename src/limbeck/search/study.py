@@ -19,6 +19,7 @@ from limbeck.search.needs import NeedsMeter
 from limbeck.search.rounds import Rounds
 from limbeck.search.settings import SearchSettings
 from limbeck.search.space import ARCHITECTURE, Parameter, architecture_key, student_builder
+from limbeck.search.wider_controls import measure_wider_controls, plans_of_wider_controls
 from limbeck.study.arms import Arm, ArmPlan, build
 from limbeck.study.settings import settings_of
 from limbeck.study.study import Study
@@ -90,7 +91,7 @@ class SearchStudy(Study):
         super().__init__(
             data,
             final_arms(objective or Objective()),
-            student=self._builder(smallest[0]),
+            student=self.builder(smallest[0]),
             **options,
         )
         if self.options.config is None:
@@ -151,6 +152,9 @@ class SearchStudy(Study):
         if search.choice is None:
             search = rounds.run()
             search = replace(search, choice=choose_trial(search).number)
+            if self.search.wider_controls:
+                controls = measure_wider_controls(self, search)
+                search = replace(search, wider_controls=controls)
             write_search(self.run_folder, search)
         rounds.remove_files()
         return search
@@ -171,10 +175,12 @@ class SearchStudy(Study):
             )
 
     def _use(self, search: Search) -> None:
-        """Let the arms of the study have the chosen student and its settings."""
+        """Let the arms of the study have the chosen student and its settings, or wider ones."""
         winner = search.winner
         assert winner is not None
         self.plans = [replace(self.plan_of(winner, plan), name=plan.name) for plan in self.plans]
+        control = next(plan for plan in self.plans if plan.is_control)
+        self.plans += plans_of_wider_controls(self, search, control)
 
     def plan_of(self, trial: Trial, plan: ArmPlan) -> ArmPlan:
         """Return the plan of an arm with the student and the settings of a trial."""
@@ -189,7 +195,7 @@ class SearchStudy(Study):
         return replace(
             plan,
             name=trial.name,
-            student=self._builder(settings),
+            student=self.builder(settings),
             objective=objective,
             optimizer=replace(plan.optimizer, lr=settings["lr"]),
         )
@@ -198,6 +204,13 @@ class SearchStudy(Study):
     def distilled(self) -> ArmPlan:
         """Plan of the distilled arm."""
         return next(plan for plan in self.plans if not plan.is_control)
+
+    def builder(self, settings: Mapping[str, Any]) -> Any:
+        """Return the builder of the student of a trial; equal architectures share one."""
+        key = architecture_key(settings)
+        if key not in self._builders:
+            self._builders[key] = student_builder(settings, self._shape)
+        return self._builders[key]
 
     def parameters(self) -> list[Parameter]:
         """Numbers that the search chooses for the training of a student."""
@@ -232,7 +245,7 @@ class SearchStudy(Study):
             at: Number of the round.
         """
         try:
-            candidate = meter.measure(settings, self._builder(settings))
+            candidate = meter.measure(settings, self.builder(settings))
         except ConfigError as error:  # it cannot be built or exported
             self.progress.say(f"{self._name(settings)} is not trained: {error}")
             return Trial(
@@ -282,7 +295,7 @@ class SearchStudy(Study):
         """Check that the smallest student of each kind can be built."""
         for kind in self._kinds:
             try:
-                build(self._builder(self.search.space.cheapest(kind)), self.data, 0)
+                build(self.builder(self.search.space.cheapest(kind)), self.data, 0)
             except ConfigError as error:
                 raise ConfigError(f"search.students: {kind}: {error}") from None
 
@@ -302,13 +315,6 @@ class SearchStudy(Study):
         """Return the name of a student that could not be built."""
         numbers = [str(settings[name]) for name in ARCHITECTURE if name in settings]
         return "-".join([settings["student"], *numbers])
-
-    def _builder(self, settings: Mapping[str, Any]) -> Any:
-        """Return the builder of a student; equal architectures share one."""
-        key = architecture_key(settings)
-        if key not in self._builders:
-            self._builders[key] = student_builder(settings, self._shape)
-        return self._builders[key]
 
 
 def check_search_libraries() -> None:

@@ -266,6 +266,7 @@ class ArmPlan:
         candidates: Number of arms among which validation chose this one; None for no choice.
         edge: Settings whose largest or smallest value validation chose, such as
             ``optimizer.lr=0.01, the largest``; None for none.
+        is_reference: Whether its students are there for reference alone and never exported.
     """
 
     name: str
@@ -279,6 +280,7 @@ class ArmPlan:
     choice: str | None = None
     candidates: int | None = None
     edge: str | None = None
+    is_reference: bool = False
 
     @property
     def is_control(self) -> bool:

@@ -228,6 +228,7 @@ def _empty_arm(plan: ArmPlan, model: ModelFacts, class_names: Sequence[str]) -> 
         optimizer=asdict(plan.optimizer),
         epochs=plan.epochs,
         candidates=plan.candidates,
+        reference=plan.is_reference or None,
         seeds=(),
         mean=NO_METRICS,
         sd=NO_METRICS,

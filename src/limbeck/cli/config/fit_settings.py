@@ -13,7 +13,7 @@ from limbeck.cli.config.overrides import parse, section_of
 from limbeck.cli.config.study_keys import STUDY_KEYS
 from limbeck.search.settings import SearchSettings
 
-OWN = ("budget", "search", "trials", "hours")
+OWN = ("budget", "search", "trials", "hours", "wider_controls")
 """Settings of ``limbeck fit`` that no other verb has."""
 REFUSED = {
     "student": "It chooses the student itself: set search.students, search.width or search.depth.",
