@@ -181,6 +181,7 @@ def test_the_command_measures_a_run_of_embeddings(encoder, tmp_path, student):
     assert 'id="cost"' in (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_untrained_students_are_measured_on_the_command_line(
     encoder, tmp_path, no_timing, capsys, monkeypatch
 ):

@@ -1,14 +1,21 @@
 """Latency of another device, from a bundle that was measured there and here."""
 
 import json
+from functools import partial
 
 import pytest
 from support.bundles import write_bundle, write_sums
 
+import limbeck.search.device as device_module
 from limbeck._base.errors import ConfigError, DataError
 from limbeck._base.runtime.bench import bench
 from limbeck.search.budget import Budget
 from limbeck.search.device import describe_device, device_of
+
+
+@pytest.fixture(autouse=True)
+def short_measurement(monkeypatch):
+    monkeypatch.setattr(device_module, "bench", partial(bench, seconds=0.05))
 
 
 @pytest.fixture

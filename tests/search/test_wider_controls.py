@@ -34,12 +34,8 @@ def test_wider_controls_are_measured_and_join_the_final_study(tmp_path):
     summary = make_wider_study(tmp_path / "run", (1.5, 3), space={"depth": [1, 1]}).run()
     search = read_search(RunFolder(tmp_path / "run"))
     width = search.winner.settings["width"]
-    assert [arm.name for arm in summary.arms] == [
-        "control",
-        "distilled",
-        "control-1.5x",
-        "control-3x",
-    ]
+    wide = [f"control,width={round(factor * width)}" for factor in (1.5, 3)]
+    assert [arm.name for arm in summary.arms] == ["control", "distilled", *wide]
     for arm, factor, control in zip(summary.arms[2:], (1.5, 3), search.wider_controls, strict=True):
         wide = round(factor * width)
         params = 6 * wide + wide + 4 * wide + 4
@@ -56,13 +52,12 @@ def test_wider_controls_are_measured_and_join_the_final_study(tmp_path):
 def test_a_wider_control_is_never_exported(tmp_path):
     summary = make_wider_study(tmp_path / "run", (2,)).run()
     zero = {"errors": 0, "nll": 0.0}
-    best = tuple(
-        replace(seed, val=replace(seed.val, **zero)) for seed in summary.arm("control-2x").seeds
-    )
+    best = tuple(replace(seed, val=replace(seed.val, **zero)) for seed in summary.arms[-1].seeds)
     arms = tuple(replace(arm, seeds=best) if arm.reference else arm for arm in summary.arms)
     summary = replace(summary, arms=arms)
     assert choose_student(summary, with_controls=True)[0] in ("control", "distilled")
-    assert choose_student(summary, "control-2x")[0] == "control-2x"
+    wide = summary.arms[-1].name
+    assert choose_student(summary, wide)[0] == wide
     assert number_of_students(summary) == 4
 
 
@@ -76,7 +71,7 @@ def test_a_finished_search_goes_on_with_the_same_controls(tmp_path):
 def test_widths_that_rounding_makes_equal_are_tried_once(tmp_path):
     study = make_wider_study(tmp_path / "run", (1.01, 2, 2.01), space={"width": 4, "depth": 1})
     summary = study.run()
-    assert [arm.name for arm in summary.arms] == ["control", "distilled", "control-2x"]
+    assert [arm.name for arm in summary.arms] == ["control", "distilled", "control,width=8"]
 
 
 def test_a_student_without_a_width_has_no_wider_controls():
@@ -123,12 +118,14 @@ def summary(tmp_path_factory):
 
 def sentence(summary, control, distilled, wider):
     """The sentence on a student of 10 kB and a control of 40 kB with these test errors."""
-    errors = {"control": control, "distilled": distilled, "control-2x": wider}
     arms = tuple(
-        replace(arm, mean=replace(arm.mean, errors=errors[arm.name])) for arm in summary.arms
+        replace(arm, mean=replace(arm.mean, errors=errors))
+        for arm, errors in zip(summary.arms, (control, distilled, wider), strict=True)
     )
     search = make_search(make_trial(0, 10, 5), choice=0, size=1e6)
-    wide = WiderControl(name="control-2x", width=16, architecture="mlp", params=9, size=40_000)
+    wide = WiderControl(
+        name=summary.arms[-1].name, width=16, architecture="mlp", params=9, size=40_000
+    )
     search = replace(search, wider_controls=(wide,))
     return worth_in_bytes(search, replace(summary, arms=arms))
 

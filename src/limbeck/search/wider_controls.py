@@ -70,7 +70,7 @@ def measure_wider_controls(study: "SearchStudy", search: Search) -> tuple[WiderC
                 continue
             controls.append(
                 WiderControl(
-                    name=f"control-{factor:g}x",
+                    name=f"control,width={width}",
                     width=width,
                     architecture=candidate.architecture,
                     params=candidate.params,
