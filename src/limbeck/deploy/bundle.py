@@ -113,14 +113,13 @@ def write_bundle(folder: Path, contents: BundleContents) -> Path:
     }
     if contents.float_layers:
         facts["float_layers"] = list(contents.float_layers)
-    names = "labels"
     if contents.scale is not None:
-        facts["scale"], names = list(contents.scale), "targets"
+        facts["scale"] = list(contents.scale)
     if contents.label_thresholds is not None:
-        facts["label_thresholds"], names = list(contents.label_thresholds), "several_labels"
+        facts["label_thresholds"] = list(contents.label_thresholds)
     files = {KINDS[precision]: model for precision, model in contents.models.items()}
     files |= {
-        LABELS: json_bytes({names: list(contents.class_names)}),
+        LABELS: labels_file(contents.class_names, facts),
         PREPROCESS: json_bytes(contents.preprocess),
         METADATA: json_bytes(facts),
         GOLDEN: golden.getvalue(),
@@ -205,6 +204,22 @@ def zip_bundle(folder: Path, archive: Path) -> None:
 def files_in(folder: Path) -> list[Path]:
     """Return the files in the folder of a bundle and in the folder of its runtime, sorted."""
     return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+def labels_file(names: Sequence[str], facts: Mapping[str, Any]) -> bytes:
+    """Return the content of ``labels.json``.
+
+    Args:
+        names: Names of the outputs, in their order.
+        facts: Facts of the model: regressions have a ``scale``, several labels have
+            ``label_thresholds``.
+    """
+    key = "labels"
+    if "label_thresholds" in facts:
+        key = "several_labels"
+    elif "scale" in facts:
+        key = "targets"
+    return json_bytes({key: list(names)})
 
 
 def golden_inputs(data: Dataset, count: int = GOLDEN_INPUTS) -> np.ndarray:

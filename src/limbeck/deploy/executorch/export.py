@@ -18,7 +18,13 @@ from limbeck._base.scratch import scratch_folder
 from limbeck._base.version import __version__
 from limbeck.data import Dataset
 from limbeck.data.dataset import as_float
-from limbeck.deploy.bundle import checksums, golden_inputs, golden_tolerance, json_bytes
+from limbeck.deploy.bundle import (
+    checksums,
+    golden_inputs,
+    golden_tolerance,
+    json_bytes,
+    labels_file,
+)
 from limbeck.deploy.choice import check_has_one_answer
 from limbeck.deploy.destination import Destination
 from limbeck.deploy.executorch.lowering import Lowering, check_executorch_is_installed, lower
@@ -163,12 +169,9 @@ def _write(folder: Path, source: ExportStudent, program: Lowering) -> list[Stage
     arrays = io.BytesIO()
     np.savez_compressed(arrays, allow_pickle=False, inputs=golden.numpy(), fp32=expected)
     facts = _facts(source, program, expected, tolerance)
-    names = "labels" if source.scale is None else "targets"
-    if "label_thresholds" in facts:
-        names = "several_labels"
     files = {
         MODEL: program.content,
-        LABELS: json_bytes({names: list(data.output_names)}),
+        LABELS: labels_file(data.output_names, facts),
         PREPROCESS: json_bytes(describe_inputs(data)),
         FACTS: json_bytes(facts),
         GOLDEN: arrays.getvalue(),
