@@ -114,6 +114,14 @@ def test_the_graph_answers_like_that_of_the_exporter_and_is_smaller(network):
     assert len(model.graph.node) < len(exported.graph.node)
 
 
+def test_windows_that_overlap_take_few_bytes():
+    """14 rows become 3: two matrices of 42 numbers each, not one of 1,764."""
+    net = convnet(28, [4, 6], [1, 2])
+    model = layers_to_onnx(net, images(1, 28, 28))
+    weights = 4 * sum(value.numel() for value in net.parameters())
+    assert model.ByteSize() < weights + 2_000
+
+
 @pytest.mark.parametrize("network", ["mlp", "pooling", "sequence"], indirect=True)
 def test_the_exporter_of_pytorch_is_not_needed(network, monkeypatch):
     net, inputs = network

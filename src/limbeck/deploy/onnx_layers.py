@@ -212,11 +212,10 @@ class _Writer:
             kernel, strides = zip(*regular, strict=True)
             self._operator("AveragePool", kernel_shape=kernel, strides=strides)
         else:
-            weights = np.kron(*(_pooling_matrix(axis) for axis in windows))
-            self._reshape(f"{name}.flat", (channels, rows * columns))
-            self._operator("MatMul", self._constant(f"{name}.weight", weights.T))
-            self._shape = (channels, height * width)
-            self._reshape(f"{name}.grid", (channels, height, width))
+            # one axis after the other, as the matrix of both would be larger than many students
+            of_rows, of_columns = (_pooling_matrix(axis) for axis in windows)
+            self._operator("MatMul", self._constant(f"{name}.columns", of_columns.T))
+            self._operator("MatMul", self._constant(f"{name}.rows", of_rows), is_left=True)
         self._shape = (channels, height, width)
 
     def _normalize(self, module: Normalized, name: str) -> None:
@@ -270,11 +269,20 @@ class _Writer:
         self._tensors.append(numpy_helper.from_array(np.ascontiguousarray(array), name))
         return name
 
-    def _operator(self, kind: str, *constants: str, **attributes: Any) -> None:
-        """Apply an operator to the value so far."""
+    def _operator(
+        self, kind: str, *constants: str, is_left: bool = False, **attributes: Any
+    ) -> None:
+        """Apply an operator to the value so far.
+
+        Args:
+            kind: Name of the operator.
+            constants: Names of its constant inputs.
+            is_left: Whether the constants come before the value.
+            attributes: Attributes of the operator.
+        """
         from onnx import helper
 
-        inputs = [self._value, *constants]
+        inputs = [*constants, self._value] if is_left else [self._value, *constants]
         self._value = name = f"{kind.lower()}{len(self._nodes)}"  # short, as files may be tiny
         self._nodes.append(helper.make_node(kind, inputs, [name], name, **attributes))
 
