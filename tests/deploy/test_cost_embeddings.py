@@ -28,6 +28,9 @@ KINDS = [("torch", "fp32"), ("onnx", "fp32"), ("onnx", "int8")]
 SOFT = Objective(hard_weight=0.0, soft_weight=1.0)
 
 
+pytestmark = pytest.mark.slow  # fine-tunes and exports an encoder
+
+
 @pytest.fixture(scope="module")
 def encoder(tmp_path_factory):
     return write_encoder(tmp_path_factory.mktemp("teacher") / "encoder")
@@ -159,7 +162,6 @@ def test_untrained_students_have_their_own_number_of_dimensions(data, no_timing)
 
 
 @pytest.mark.parametrize("student", ["bag", "sentence_encoder"])
-@pytest.mark.slow
 def test_the_command_measures_a_run_of_embeddings(encoder, tmp_path, student):
     write_texts(tmp_path / "texts.csv")
     texts = ["data=sentences", "data.path=texts.csv", f"teacher.from={encoder}", "data.length=16"]
@@ -181,7 +183,6 @@ def test_the_command_measures_a_run_of_embeddings(encoder, tmp_path, student):
     assert 'id="cost"' in (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
 
 
-@pytest.mark.slow
 def test_untrained_students_are_measured_on_the_command_line(
     encoder, tmp_path, no_timing, capsys, monkeypatch
 ):
@@ -211,7 +212,6 @@ class Mean(nn.Module):
 """
 
 
-@pytest.mark.slow
 def test_a_student_of_a_class_of_its_own_is_built_with_the_teachers_dimensions(encoder, tmp_path):
     write_texts(tmp_path / "texts.csv")
     (tmp_path / "own.py").write_text(OWN_CLASS)

@@ -157,6 +157,7 @@ def test_the_results_of_students_do_not_depend_on_pruning(tmp_path, monkeypatch)
             assert before.value == after.value
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "writes", [pytest.param(n, marks=[] if n == 3 else pytest.mark.slow) for n in range(1, 14)]
 )
