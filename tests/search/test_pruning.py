@@ -158,9 +158,7 @@ def test_the_results_of_students_do_not_depend_on_pruning(tmp_path, monkeypatch)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "writes", [pytest.param(n, marks=[] if n == 3 else pytest.mark.slow) for n in range(1, 14)]
-)
+@pytest.mark.parametrize("writes", range(1, 14))
 def test_a_search_that_was_killed_goes_on_to_the_same_results(tmp_path, monkeypatch, writes):
     """Killed after each of its writes: of proposals, of short and of whole trainings."""
     search_of(tmp_path / "whole").run()
