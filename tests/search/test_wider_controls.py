@@ -123,9 +123,8 @@ def sentence(summary, control, distilled, wider):
         for arm, errors in zip(summary.arms, (control, distilled, wider), strict=True)
     )
     search = make_search(make_trial(0, 10, 5), choice=0, size=1e6)
-    wide = WiderControl(
-        name=summary.arms[-1].name, width=16, architecture="mlp", params=9, size=40_000
-    )
+    width = int(summary.arms[-1].name.rpartition("=")[2])
+    wide = WiderControl(width=width, architecture="mlp", params=9, size=40_000)
     search = replace(search, wider_controls=(wide,))
     return worth_in_bytes(search, replace(summary, arms=arms))
 

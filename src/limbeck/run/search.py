@@ -67,18 +67,21 @@ class WiderControl:
     """A control of the final study that is wider than the chosen student.
 
     Attributes:
-        name: Name of its arm.
         width: Width, as in the settings of a trial.
         architecture: Name of the architecture.
         params: Number of parameters.
         size: Size of the exported model in bytes.
     """
 
-    name: str
     width: int
     architecture: str
     params: int
     size: float
+
+    @property
+    def name(self) -> str:
+        """Name of its arm, as in a sweep of widths."""
+        return f"control,width={self.width}"
 
 
 @dataclass(frozen=True, kw_only=True)

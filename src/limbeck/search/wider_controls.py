@@ -70,7 +70,6 @@ def measure_wider_controls(study: "SearchStudy", search: Search) -> tuple[WiderC
                 continue
             controls.append(
                 WiderControl(
-                    name=f"control,width={width}",
                     width=width,
                     architecture=candidate.architecture,
                     params=candidate.params,
