@@ -80,5 +80,23 @@ def test_a_model_exceeds_a_limit_only_beyond_the_largest_error():
     assert model.exceeds(limit / (1.01 + model.largest_error), 5e5, 0)
 
 
+@pytest.mark.parametrize(
+    ("macs", "params"),
+    [
+        ([1e3, 5e3, 2e4, 1e5, 3e5, 1e6], [100] * 6),
+        ([1e3, 5e3, 2e4, 1e5, 3e5, 1e6], [1e4, 5e4, 2e5, 1e6, 3e6, 1e7]),
+        ([0] * 6, [1e4, 5e4, 2e5, 1e6, 3e6, 1e7]),
+        ([1e3] * 6, [100] * 6),
+    ],
+)
+def test_models_that_share_their_size_are_fitted(macs, params):
+    """Their matrices have dependent columns: SciPy 1.14's `nnls` fails on some of those."""
+    measured = [0.004 + 1e-6 * mac + 1e-7 * count for mac, count in zip(macs, params, strict=True)]
+    model = fit_latency(macs, params, measured)
+    assert model.predict(macs[2], params[2]) == pytest.approx(measured[2])
+    assert model.largest_error == pytest.approx(0, abs=1e-9)
+    assert min(model.fixed, model.per_mac, model.per_parameter) >= 0
+
+
 def test_five_measurements_are_too_few():
     assert fit_latency(MACS[:5], PARAMS[:5], latencies(1, 0, 0)[:5]) is None

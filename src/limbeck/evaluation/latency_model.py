@@ -89,10 +89,18 @@ def fit_latency(
 
 
 def _coefficients(features: NDArray[np.float64], times: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the non-negative coefficients with the least squares of the relative errors."""
-    from scipy.optimize import nnls
+    """Return the non-negative coefficients with the least squares of the relative errors.
+
+    A count that is the same for all models says nothing beside the fixed time: its coefficient is 0.
+    Counts may still depend on each other. SciPy's `nnls` is not used for that reason: version 1.14
+    does not converge, or raises an error, on some of these matrices.
+    """
+    from scipy.optimize import lsq_linear
 
     scale = features.max(axis=0)
     scale[scale == 0] = 1.0
-    solution, _ = nnls(features / scale / times[:, None], np.ones(len(times)))
-    return np.asarray(solution / scale, float)
+    matrix = features / scale
+    matrix[:, 1:] *= np.ptp(features[:, 1:], axis=0) > 0
+    matrix /= times[:, None]
+    solution = lsq_linear(matrix, np.ones(len(times)), bounds=(0, np.inf), method="bvls")
+    return np.asarray(solution.x / scale, float)
