@@ -65,15 +65,23 @@ def check_ends(kind, end, data):
 
 
 @pytest.mark.parametrize(
-    ("side", "stride", "strides"),
-    [(28, 2, [2, 2, 2]), (28, 1, [1, 2, 2]), (8, 2, [2, 1, 1]), (8, 1, [1, 2, 1]), (4, 2, [1] * 3)],
+    ("side", "stride", "strides", "channels"),
+    [
+        (28, 2, [2, 1, 2, 1, 2, 1], [4, 4, 8, 8, 16, 16]),
+        (28, 1, [1, 2, 1, 2, 1, 2], [4, 8, 8, 16, 16, 32]),
+        (8, 2, [2, 1, 1, 1], [4, 4, 4, 4]),
+        (8, 1, [1, 2, 1, 1], [4, 8, 8, 8]),
+        (4, 2, [1, 1], [4, 4]),
+    ],
 )
-def test_convolutions_halve_images_that_are_large_enough(side, stride, strides):
-    settings = {"student": "convnet", "width": 4, "depth": 3, "stride": stride}
+def test_every_second_convolution_halves_an_image_that_is_large_enough(
+    side, stride, strides, channels
+):
+    settings = {"student": "convnet", "width": 4, "depth": len(strides), "stride": stride}
     model = build(student_builder(settings, (1, side, side)), images(side), 0)
     convolutions = [m for m in model.modules() if isinstance(m, torch.nn.Conv2d)]
     assert [layer.stride[0] for layer in convolutions] == strides
-    assert [layer.out_channels for layer in convolutions] == [4, 8, 16]
+    assert [layer.out_channels for layer in convolutions] == channels
 
 
 def test_width_and_depth_are_those_of_the_settings():
@@ -87,7 +95,7 @@ def test_width_and_depth_are_those_of_the_settings():
 
 def test_the_learning_rate_is_near_that_of_the_study():
     *_, rate = SearchSpace().parameters_of_training(0.01, has_temperature=True)
-    assert (rate.low, rate.high) == pytest.approx((0.002, 0.05))
+    assert (rate.low, rate.high) == pytest.approx((0.01 / 3, 0.1))
     *_, rate = SearchSpace(lr=[0.1, 0.2]).parameters_of_training(0.01, has_temperature=True)
     assert (rate.low, rate.high) == (0.1, 0.2)
 

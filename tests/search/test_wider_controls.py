@@ -2,19 +2,22 @@
 
 import json
 from dataclasses import replace
+from statistics import fmean
 
 import pytest
 from support.searches import ModelOfSize, make_search, make_study, make_trial
 
+from limbeck import RunOptions
 from limbeck._base.errors import ConfigError, UntrustedFileError
 from limbeck.data import digits
 from limbeck.deploy.choice import choose_student, number_of_students
-from limbeck.report.search import worth_in_bytes
+from limbeck.report.worth_in_bytes import worth_in_bytes
 from limbeck.run.folder import RunFolder
 from limbeck.run.search import WiderControl, read_search
 from limbeck.run.summary import read_summary
 from limbeck.search import needs
 from limbeck.search.settings import SearchSettings
+from limbeck.search.space import MAX_WIDTH
 
 
 @pytest.fixture(autouse=True)
@@ -81,10 +84,12 @@ def test_a_student_without_a_width_has_no_wider_controls():
         SearchSettings.of(settings).check(digits())
 
 
-@pytest.mark.parametrize("value", ["2", [1], [0.5], [True], [2, 2], [float("nan")], [1000], {}])
+@pytest.mark.parametrize(
+    "value", ["2", [1], [0.5], [True], [2, 2], [float("nan")], [1000], {"a": 1}]
+)
 def test_factors_that_make_no_sense_are_refused(value):
     with pytest.raises(ConfigError, match=r"wider_controls=.* should"):
-        SearchSettings.of({"budget": {"size": "1kB"}, "wider_controls": value or {"a": 1}})
+        SearchSettings.of({"budget": {"size": "1kB"}, "wider_controls": value})
 
 
 def test_factors_are_sorted_and_one_number_is_a_list():
@@ -117,9 +122,16 @@ def summary(tmp_path_factory):
 
 
 def sentence(summary, control, distilled, wider):
-    """The sentence on a student of 10 kB and a control of 40 kB with these test errors."""
+    """The sentence on a student of 10 kB and a control of 40 kB with the errors of each seed."""
     arms = tuple(
-        replace(arm, mean=replace(arm.mean, errors=errors))
+        replace(
+            arm,
+            mean=replace(arm.mean, errors=fmean(errors)),
+            seeds=tuple(
+                replace(arm.seeds[0], seed=seed, test=replace(arm.mean, errors=number))
+                for seed, number in enumerate(errors)
+            ),
+        )
         for arm, errors in zip(summary.arms, (control, distilled, wider), strict=True)
     )
     search = make_search(make_trial(0, 10, 5), choice=0, size=1e6)
@@ -130,20 +142,49 @@ def sentence(summary, control, distilled, wider):
 
 
 def test_the_size_is_interpolated(summary):
-    assert sentence(summary, 100, 75, 50) == (
+    assert sentence(summary, [100], [75], [50]) == (
         "Worth of the teacher in bytes: a control reaches the 75 errors of the distilled student "
         "at about 20 kB, 2 times its size (test errors of controls: 10 kB: 100, 40 kB: 50)."
     )
 
 
+def test_the_size_of_each_seed_is_interpolated_too(summary):
+    assert sentence(summary, [100, 100, 100], [75, 100, 50], [50, 50, 50]) == (
+        "Worth of the teacher in bytes: a control reaches the 75 errors of the distilled student "
+        "at about 20 kB, 2 times its size; by each seed alone: 10 kB to 40 kB "
+        "(test errors of controls: 10 kB: 100, 40 kB: 50)."
+    )
+    text = sentence(summary, [100, 100], [75, 25], [50, 50])
+    assert "by each seed alone: 20 kB to more than 40 kB" in text
+    text = sentence(summary, [100, 100], [25, 25], [50, 50])
+    assert "by each seed alone: more than 40 kB (" in text
+
+
 def test_no_size_may_be_enough_and_the_same_may_be(summary):
+    text = sentence(summary, [100], [40], [50])
     assert (
         "no control reaches the 40 errors of the distilled student, not even with 40 kB, 4 times"
-        in (sentence(summary, 100, 40, 50))
-    )
-    assert "the control of the same size reaches the 100 errors" in sentence(summary, 90, 100, 50)
+    ) in text
+    text = sentence(summary, [90], [100], [50])
+    assert "the control of the same size reaches the 100 errors" in text
 
 
 def test_nothing_is_said_without_wider_controls(summary):
     search = make_search(make_trial(0, 10, 5), choice=0, size=1e6)
     assert worth_in_bytes(search, summary) == ""
+
+
+def test_controls_that_are_too_wide_are_said_to_be_left_out(tmp_path, capsys):
+    space = {"width": MAX_WIDTH // 64, "depth": 1}
+    options = RunOptions(progress=True)
+    study = make_wider_study(
+        tmp_path / "run", (100,), budget={"size": "1MB"}, space=space, options=options
+    )
+    summary = study.run()
+    assert [arm.name for arm in summary.arms] == ["control", "distilled"]
+    text = capsys.readouterr().err
+    assert "The control of 100 times the width is left out: its width would be 6,400" in text
+    search = read_search(RunFolder(tmp_path / "run"))
+    assert worth_in_bytes(search, summary) == (
+        "Worth of the teacher in bytes: unknown, as no wider control could be trained."
+    )

@@ -91,7 +91,7 @@ def fit_latency(
 def _coefficients(features: NDArray[np.float64], times: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the non-negative coefficients with the least squares of the relative errors.
 
-    A count that is the same for all models says nothing beside the fixed time: its coefficient is 0.
+    A count that all models share cannot be told from the fixed time: its coefficient is 0.
     Counts may still depend on each other. SciPy's `nnls` is not used for that reason: version 1.14
     does not converge, or raises an error, on some of these matrices.
     """

@@ -8,8 +8,9 @@ from limbeck.evaluation.measure import (
     LABEL_ERRORS,
     MISSED_NEIGHBOURS,
     SQUARED_ERROR,
+    Measure,
 )
-from limbeck.report.formats import MISSING, plural
+from limbeck.report.formats import MISSING, bits, count, digits, plural
 from limbeck.report.wording_base import Column, Decimals, MeasureWording
 from limbeck.run.comparison import Comparison
 from limbeck.run.summary import DataFacts, Summary
@@ -272,3 +273,10 @@ WORDINGS = {
 def wording_of(summary: Summary) -> MeasureWording:
     """The wording of the measure by which a study is judged."""
     return WORDINGS[summary.measure]
+
+
+def value_text(measure: Measure, value: object) -> str:
+    """Return a result of one model or a mean of several as text, without its unit."""
+    if measure.is_integer:
+        return count(value)
+    return bits(value) if measure is BITS_PER_BYTE else digits(value)

@@ -3,20 +3,18 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from limbeck.evaluation.equal_size import size_for
 from limbeck.evaluation.latency_model import LatencyModel, fit_latency
 from limbeck.evaluation.measure import MEASURES, Measure
 from limbeck.report.formats import (
     MISSING,
-    bits,
-    count,
-    digits,
     file_size,
     milliseconds,
     percent,
     plural,
     seconds,
 )
+from limbeck.report.measure_wording import value_text
+from limbeck.report.worth_in_bytes import worth_in_bytes
 from limbeck.run.search import Search, Trial, value_of
 from limbeck.run.summary import Summary
 
@@ -76,10 +74,8 @@ def measure_of_search(search: Search) -> Measure:
 
 
 def result_text(search: Search, value: object) -> str:
-    """Return a result on the validation split as text, without its unit."""
-    if measure_of_search(search).is_integer:
-        return count(value)
-    return bits(value) if search.measure == "bits_per_byte" else digits(value)
+    """Return a result of the search as text, without its unit."""
+    return value_text(measure_of_search(search), value)
 
 
 def describe_round(search: Search, limit: int | None) -> str:
@@ -236,46 +232,6 @@ def price_of_choosing(search: Search, summary: Summary) -> str:
         f"{_of(search, test, summary.data.test)} on the test split, which the search has "
         "not seen."
     )
-
-
-def worth_in_bytes(search: Search, summary: Summary) -> str:
-    """Describe the size at which a student without the teacher is as good as the distilled one.
-
-    Empty without wider controls.
-    """
-    winner = search.winner
-    arms = {arm.name: arm for arm in summary.arms}
-    wider = [control for control in search.wider_controls or () if control.name in arms]
-    if winner is None or not wider or not {"control", "distilled"} <= arms.keys():
-        return ""
-    measure = measure_of_search(search)
-    sizes = [winner.size, *(control.size for control in wider)]
-    names = ["control", *(control.name for control in wider)]
-    values = [measure.value(arms[name].mean) for name in names]
-    target = measure.value(arms["distilled"].mean)
-    if target is None or None in values:
-        return ""
-    goal = f"the {result_text(search, target)} {measure.unit} of the distilled student"
-    results = [value for value in values if value is not None]
-    size = size_for(target, sizes, results)
-    points = ", ".join(
-        f"{file_size(size)}: {result_text(search, value)}"
-        for size, value in zip(sizes, results, strict=True)
-    )
-    if size is None:
-        largest = max(sizes)
-        answer = (
-            f"no control reaches {goal}, not even with {file_size(largest)}, "
-            f"{largest / winner.size:.2g} times its size"
-        )
-    elif size == winner.size:
-        answer = f"the control of the same size reaches {goal}"
-    else:
-        answer = (
-            f"a control reaches {goal} at about {file_size(size)}, {size / winner.size:.2g} "
-            "times its size"
-        )
-    return f"Worth of the teacher in bytes: {answer} (test {measure.unit} of controls: {points})."
 
 
 def _of(search: Search, value: float | None, samples: int) -> str:

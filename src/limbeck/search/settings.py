@@ -14,8 +14,10 @@ from limbeck.search.wider_controls import check_factors
 
 DEFAULT_TRIALS = 64
 MAX_TRIALS = 10_000
-OWN = ("trials", "hours", "wider_controls")
-"""Settings without a group."""
+GROUPS = ("budget", "search")
+"""Groups of settings of a search."""
+KEYS = (*GROUPS, "trials", "hours", "wider_controls")
+"""Settings of a search that no other verb has: its groups, and settings without one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +66,7 @@ class SearchSettings:
         """
         if not isinstance(settings, Mapping):
             raise ConfigError(f"fit={settings!r} should be a group of settings.")
-        check_keys(settings, ("budget", "search", *OWN))
+        check_keys(settings, KEYS)
         return cls(
             budget=Budget.of(settings.get("budget") or {}),
             space=SearchSpace.of(settings.get("search")),

@@ -20,8 +20,8 @@ from limbeck.models import (
 )
 
 LIBRARIES = {"timm": TimmModel, "torchvision": TorchvisionModel}
-LR_FACTOR = 5.0
-"""Largest and smallest learning rate, as multiples of the study's."""
+LOWEST_LR, HIGHEST_LR = 1 / 3, 10.0
+"""Smallest and largest learning rate as multiples of the study's. Small students bear more."""
 ARCHITECTURE = ("width", "depth", "stride")
 """Numbers of an architecture."""
 MAX_WIDTH, MAX_DEPTH = 4096, 32
@@ -77,18 +77,21 @@ def _mlp(width: int, depth: int, stride: int, shape: Sequence[int]) -> Builder:
 
 
 def _convnet(width: int, depth: int, stride: int, shape: Sequence[int]) -> Builder:
-    """Double the channels and halve the image in each layer, as long as it is large enough.
+    """Halve the image and double the channels in every second layer, down to a smallest image.
 
-    The first layer halves it with a stride of 2 only. A stride of 1 costs more multiply-adds, and
-    no parameters.
+    With a stride of 2, the first layer halves it, and does not double the width. A stride of 1
+    costs more multiply-adds.
     """
-    side, strides = min(shape[-2:]), []
+    side = min(shape[-2:])
+    channels: list[int] = []
+    strides: list[int] = []
     for layer in range(depth):
-        step = stride if layer == 0 else 2
-        step = step if math.ceil(side / step) >= MIN_SIDE else 1
-        side = math.ceil(side / step)
-        strides.append(step)
-    channels = [min(width * 2**layer, MAX_WIDTH) for layer in range(depth)]
+        is_halving = layer % 2 == stride % 2 and math.ceil(side / 2) >= MIN_SIDE
+        if is_halving:
+            side = math.ceil(side / 2)
+            width = width if layer == 0 else min(2 * width, MAX_WIDTH)
+        channels.append(width)
+        strides.append(2 if is_halving else 1)
     return partial(ConvNet, channels=channels, strides=strides, dropout=0.0)
 
 
@@ -116,7 +119,7 @@ KINDS = {
     kind.name: kind
     for kind in (
         StudentKind("mlp", _mlp, lambda data: not _is_text(data), (4, 256), (1, 2)),
-        StudentKind("convnet", _convnet, _is_image, (4, 32), (1, 3), (1, 2)),
+        StudentKind("convnet", _convnet, _is_image, (4, 32), (1, 6), (1, 2)),
         StudentKind("bag", _bag, _is_text, (4, 256), (0, 1)),
         StudentKind("text_cnn", _text_cnn, _is_text, (4, 128), (1, 1)),
         StudentKind("encoder", _encoder, _is_text, (8, 64), (1, 2)),
@@ -139,7 +142,8 @@ class SearchSpace:
         stride: Smallest and largest stride of the first convolution, 1 or 2.
         temperature: Smallest and largest temperature of the soft targets.
         soft_weight: Smallest and largest weight of the soft loss. The hard loss has the rest of 1.
-        lr: Smallest and largest learning rate. None for a fifth to five times that of the study.
+        lr: Smallest and largest learning rate. None for a third of that of the study to ten
+            times as much.
         variants: Number of students of one architecture in a round. They differ in temperature,
             weights and learning rate, and are trained together. Architectures that cannot be
             stacked, such as those with BatchNorm, have one student each.
@@ -258,7 +262,7 @@ class SearchSpace:
             parameters.append(Parameter("temperature", low, high, is_log=True))
         low, high = self.soft_weight
         parameters.append(Parameter("soft_weight", low, high))
-        low, high = self.lr or (lr / LR_FACTOR, lr * LR_FACTOR)
+        low, high = self.lr or (LOWEST_LR * lr, HIGHEST_LR * lr)
         return [*parameters, Parameter("lr", low, high, is_log=True)]
 
 

@@ -40,8 +40,8 @@ def check_factors(value: Any) -> tuple[float, ...]:
 def measure_wider_controls(study: "SearchStudy", search: Search) -> tuple[WiderControl, ...]:
     """Return the wider controls of the chosen student, each with the size of its exported model.
 
-    Those that would be wider than a student can be are left out, as are those that differ from
-    another one by rounding alone.
+    Those that differ from another one by rounding alone are left out, as are those, with a message,
+    that cannot be built, exported, or as wide as asked for.
 
     Args:
         study: Study of the search.
@@ -57,11 +57,13 @@ def measure_wider_controls(study: "SearchStudy", search: Search) -> tuple[WiderC
         for number, factor in enumerate(factors):
             width = round(winner.settings["width"] * factor)
             advance(number + 1)
-            if width in widths or width > MAX_WIDTH:
+            if width in widths:
                 continue
             widths.add(width)
             settings = {**winner.settings, "width": width}
             try:
+                if width > MAX_WIDTH:
+                    raise ConfigError(f"its width would be {width:,}, above {MAX_WIDTH:,}.")
                 candidate = meter.measure(settings, study.builder(settings))
             except (ConfigError, ResourceError) as error:
                 study.progress.say(

@@ -11,10 +11,8 @@ from limbeck._base.checks import closest, did_you_mean
 from limbeck._base.errors import ConfigError
 from limbeck.cli.config.overrides import parse, section_of
 from limbeck.cli.config.study_keys import STUDY_KEYS
-from limbeck.search.settings import SearchSettings
+from limbeck.search.settings import GROUPS, KEYS, SearchSettings
 
-OWN = ("budget", "search", "trials", "hours", "wider_controls")
-"""Settings of ``limbeck fit`` that no other verb has."""
 REFUSED = {
     "student": "It chooses the student itself: set search.students, search.width or search.depth.",
     "arms": "Its arms are the chosen student with and without the teacher.",
@@ -52,14 +50,14 @@ def split_overrides(overrides: Sequence[str]) -> tuple[list[str], dict[str, Any]
             raise ConfigError(f"'limbeck fit' takes no {key}=. {REFUSED[section]}")
         if section == "profile":
             raise ConfigError(f"Unknown key `{key}`. Did you mean `budget.profile`?")
-        is_known = section in (*STUDY_KEYS, *OWN)
-        if not is_known and closest(section, [*STUDY_KEYS, *OWN]) in OWN:
-            hint = did_you_mean(section, OWN, "`{}`")
+        is_known = section in (*STUDY_KEYS, *KEYS)
+        if not is_known and closest(section, [*STUDY_KEYS, *KEYS]) in KEYS:
+            hint = did_you_mean(section, KEYS, "`{}`")
             raise ConfigError(f"Unknown key `{key}`.{hint} 'limbeck fit --help' lists all.")
-        if section in OWN and override[0] in "+~":
+        if section in KEYS and override[0] in "+~":
             raise ConfigError(f"{override}: write {key}=VALUE, without {override[0]}.")
-        (own if section in OWN else rest).append(override)
-    for section in ("budget", "search"):
+        (own if section in KEYS else rest).append(override)
+    for section in GROUPS:
         if any(parse(override).key == section for override in own):
             example = "budget.size=1MB" if section == "budget" else "search.students=[mlp]"
             raise ConfigError(f"{section} is a group of settings, as in {example}.")
