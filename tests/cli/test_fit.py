@@ -25,6 +25,7 @@ TINY = (
     "budget.size=10kB",
     "search.students=[mlp]",
     "search.variants=3",
+    "wider_controls=[2]",
 )
 
 
@@ -38,6 +39,8 @@ TINY = (
         (["budget.sise=1MB"], "Did you mean `budget.size`?"),
         (["budget.size=1MB", "trials=0"], "trials=0 should be a number of students"),
         (["budget.size=1MB", "trials=many"], "trials=many"),
+        (["budget.size=1MB", "wider_controls=[1]"], "should be a list of numbers above 1"),
+        (["budget.size=1MB", "wider_control=[2]"], "Did you mean `wider_controls`?"),
         (["budget.size=1MB", "hours=-1"], "hours=-1 should be a number above 0"),
         (["budget.size=1MB", "search.students=[cnn]"], "'cnn' is unknown"),
         (["budget.size=1MB", "student=mlp"], "set search.students, search.width or search.depth"),
@@ -104,6 +107,10 @@ def test_a_search_ends_with_a_verdict_and_a_bundle(fit_run):
     )
     assert f"Chosen student: {search.winner.architecture}" in out
     assert "Price of choosing: " in out
+    (wider,) = search.wider_controls
+    assert [arm.name for arm in summary.arms] == ["control", "distilled", wider.name]
+    assert wider.width == 2 * search.winner.settings["width"]
+    assert "Worth of the teacher in bytes: " in " ".join(out.split())
     assert f"{summary.data.test:,} (" in out
     bundle = Bundle(folder / "bundle")
     assert len(bundle.read("model.onnx")) <= 10_000
@@ -119,6 +126,7 @@ def test_the_page_has_the_search_and_the_next_steps_use_the_bundle(fit_run):
     assert 'id="search"' in page
     assert 'data-figure="search"' in page
     assert "Price of choosing" in page
+    assert "Worth of the teacher in bytes" in page
     assert "limbeck verify" in page
     assert "arm=distilled" not in page
 
