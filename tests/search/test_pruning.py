@@ -92,6 +92,38 @@ def test_the_pareto_front_of_the_short_training_is_never_pruned(points):
     assert prune(decided, 0) == decided
 
 
+def test_students_far_from_the_goal_are_pruned():
+    trials = [waiting(0, 0.1, 41.0), waiting(1, 0.2, 40.0), waiting(2, 0.3, 9.0)]
+    assert states(prune(trials, 0, goal=10)) == ["pruned", "waiting", "waiting"]
+    assert states(prune(trials, 0)) == ["waiting"] * 3
+
+
+def test_the_best_student_is_trained_however_far_the_goal_is():
+    trials = [waiting(0, 0.1, 90.0), waiting(1, 0.2, 80.0), waiting(2, 0.3, 80.0)]
+    assert states(prune(trials, 0, goal=1)) == ["pruned", "waiting", "waiting"]
+    assert states(prune(trials, 0, goal=0)) == ["waiting"] * 3
+
+
+def test_students_that_need_more_than_one_that_meets_the_goal_are_pruned():
+    earlier = make_trial(0, 0.2, 10.0, short_value=30.0)
+    trials = [earlier, waiting(1, 0.1, 12.0, 1), waiting(2, 0.2, 5.0, 1), waiting(3, 0.3, 5.0, 1)]
+    assert states(prune(trials, 1, goal=10))[1:] == ["waiting", "pruned", "pruned"]
+    assert states(prune(trials, 1, goal=9))[1:] == ["waiting"] * 3
+
+
+@given(st.lists(st.tuples(SHARES, VALUES), min_size=1, max_size=12), VALUES)
+def test_a_student_that_meets_the_goal_after_a_short_training_is_never_lost(points, goal):
+    """One that is as cheap has a whole training."""
+    trials = [waiting(n, share, value) for n, (share, value) in enumerate(points)]
+    decided = prune(trials, 0, goal)
+    for trial in decided:
+        if trial.short_value <= goal:
+            assert any(
+                other.state == "waiting" and other.share <= trial.share for other in decided
+            )
+    assert prune(decided, 0, goal) == decided
+
+
 def test_the_best_pruned_student_is_revived_in_a_round_of_its_own():
     trials = [
         make_trial(0, 0.2, None, "failed", short_value=1.0),

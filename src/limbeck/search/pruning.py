@@ -1,8 +1,10 @@
 """Pruning: students that a short training shows to be worse than others are not trained further.
 
 A student competes with those that need no more of the budget. This is successive halving (Jamieson
-and Talwalkar 2016) by rank within the budget. Training starts anew for the students that are left,
-so that each short training has a whole schedule of learning rates.
+and Talwalkar 2016) by rank within the budget. With a goal of errors, students that are far from it
+are not trained further either, nor are those that need more than one that meets it. Training starts
+anew for the students that are left, so that each short training has a whole schedule of learning
+rates.
 """
 
 import math
@@ -17,6 +19,11 @@ MIN_EPOCHS = 4
 """Number of epochs below which a short training would be as long as a whole one, or nearly so."""
 MAX_BETTER = 1
 """Maximum number of better students of one that is trained to the end."""
+FAR = 4.0
+"""Result after a short training, as a multiple of the goal, beyond which a student is far from it.
+
+On MNIST the whole training of 12 epochs made 0.44 to 0.66 times the errors of the short one of 3.
+"""
 
 
 def short_epochs(epochs: int) -> int | None:
@@ -28,16 +35,21 @@ def short_epochs(epochs: int) -> int | None:
     return math.ceil(FRACTION * epochs) if epochs >= MIN_EPOCHS else None
 
 
-def prune(trials: Sequence[Trial], round_number: int) -> tuple[Trial, ...]:
+def prune(
+    trials: Sequence[Trial], round_number: int, goal: float | None = None
+) -> tuple[Trial, ...]:
     """Decide which students of a round are trained to the end.
 
     A student is pruned if more than one other student of the search was better after its short
     training and needs no more of the budget. Of equal results, the earlier one is the better one.
+    With a goal, it is also pruned if another student meets it that needs no more of the budget, and
+    if its result is more than four times the goal, unless it is the best one so far.
     Students whose training failed do not compete.
 
     Args:
         trials: Trials of the search.
         round_number: Number of the round.
+        goal: Largest result that suffices; None for as small a result as possible.
 
     Returns:
         The trials.
@@ -51,7 +63,8 @@ def prune(trials: Sequence[Trial], round_number: int) -> tuple[Trial, ...]:
         if trial.round != round_number or not is_open:
             return trial
         better = sum(_is_better(rival, trial) for rival in rivals)
-        return replace(trial, state="pruned") if better > MAX_BETTER else trial
+        is_pruned = better > MAX_BETTER or _misses_goal(trial, rivals, goal)
+        return replace(trial, state="pruned") if is_pruned else trial
 
     return tuple(decide(trial) for trial in trials)
 
@@ -75,3 +88,17 @@ def _is_better(rival: Trial, trial: Trial) -> bool:
     if rival.share > trial.share:
         return False
     return (rival.short_value, rival.number) < (trial.short_value, trial.number)
+
+
+def _misses_goal(trial: Trial, rivals: Sequence[Trial], goal: float | None) -> bool:
+    """Whether a student is far from the goal, or needs no less than one that meets it."""
+    if goal is None:
+        return False
+    assert trial.short_value is not None
+    if any(
+        rival.value is not None and rival.value <= goal and rival.share <= trial.share
+        for rival in rivals
+    ):
+        return True
+    best = min(rival.short_value for rival in rivals if rival.short_value is not None)
+    return trial.short_value > max(FAR * goal, best) and goal > 0

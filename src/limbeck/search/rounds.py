@@ -166,7 +166,8 @@ class Rounds:
         """Train the students of a round that have no result yet."""
         if self.short_epochs is not None:
             self._train_cohorts(number, self._students(number), epochs=self.short_epochs)
-            self._write(replace(self.search, trials=prune(self.search.trials, number)))
+            trials = prune(self.search.trials, number, self.settings.budget.errors)
+            self._write(replace(self.search, trials=trials))
         students = [trial for trial in self._students(number) if trial.state != "pruned"]
         if self.short_epochs is not None:
             students = [trial for trial in students if trial.short_value is not None]
