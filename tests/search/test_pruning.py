@@ -118,9 +118,7 @@ def test_a_student_that_meets_the_goal_after_a_short_training_is_never_lost(poin
     decided = prune(trials, 0, goal)
     for trial in decided:
         if trial.short_value <= goal:
-            assert any(
-                other.state == "waiting" and other.share <= trial.share for other in decided
-            )
+            assert any(other.state == "waiting" and other.share <= trial.share for other in decided)
     assert prune(decided, 0, goal) == decided
 
 
