@@ -212,10 +212,10 @@ def decide_within_margin(
     ]
     complete = [test for test in tests if test is not None]
     corrected = iter(correct_margin_tests(complete))
-    decided = []
+    entries = []
     for comparison, test in zip(comparisons, tests, strict=True):
         if test is None:
-            decided.append(comparison)
+            entries.append(comparison)
             continue
         by_holm = next(corrected)
         entry = replace(comparison, margin_test=test if comparison.main else by_holm)
@@ -223,8 +223,8 @@ def decide_within_margin(
         verdict = margin_verdict(entry.margin_test)
         if entry.verdict == "not shown" and verdict in ("equivalent", "not worse"):
             entry = replace(entry, verdict=verdict, needed=None)
-        decided.append(entry)
-    return decided
+        entries.append(entry)
+    return entries
 
 
 def find_replacements(

@@ -87,13 +87,13 @@ def describe_round(search: Search, limit: int | None) -> str:
     """
     results = search.results
     total = search.number_trained
-    refused = search.number_of("over budget")
+    refusals = search.number_of("over budget")
     extent = plural(total, "student")
     if limit is not None:
         extent = f"{total:,} of up to {plural(limit, 'student')}"
     text = f"search: {extent} trained{_pruned(search)}"
-    if refused:
-        text += f", {plural(refused, 'proposal')} over the budget"
+    if refusals:
+        text += f", {plural(refusals, 'proposal')} over the budget"
     if not results:
         return text
     best = min(results, key=lambda trial: (value_of(trial), trial.share))
@@ -145,20 +145,20 @@ def search_sentences(search: Search, summary: Summary) -> list[str]:
 
 
 def _extent(search: Search) -> str:
-    refused = search.number_of("over budget")
-    failed = sum(trial.state == "failed" and trial.params > 0 for trial in search.trials)
-    unusable = search.number_of("failed") - failed
+    refusals = search.number_of("over budget")
+    divergences = sum(trial.state == "failed" and trial.params > 0 for trial in search.trials)
+    unusable = search.number_of("failed") - divergences
     text = (
         f"Budget: {limits_text(search)}. {plural(search.number_trained, 'student')} trained in "
         f"{seconds(search.seconds)}{_pruned(search)}"
     )
-    if failed:
-        text += f", {failed:,} of them diverged"
+    if divergences:
+        text += f", {divergences:,} of them diverged"
     if unusable:
         text += f"; {plural(unusable, 'proposal')} could not be built or exported"
-    if refused:
-        verb = "was" if refused == 1 else "were"
-        text += f"; {plural(refused, 'proposal')} {verb} over the budget and not trained"
+    if refusals:
+        verb = "was" if refusals == 1 else "were"
+        text += f"; {plural(refusals, 'proposal')} {verb} over the budget and not trained"
     return f"{text}."
 
 
@@ -196,8 +196,8 @@ def describe_latency(kind: str, model: LatencyModel) -> str:
 
 def _pruned(search: Search) -> str:
     """Return how many students have been pruned; nothing if none has."""
-    pruned = search.number_of("pruned")
-    return f", {pruned:,} of them pruned after a short training" if pruned else ""
+    number = search.number_of("pruned")
+    return f", {number:,} of them pruned after a short training" if number else ""
 
 
 def limits_text(search: Search) -> str:

@@ -78,7 +78,7 @@ def sizes_of_seeds(
         The size in bytes for each seed that all arms have; infinite if no control is as good.
     """
     tests = [{(seed.seed, seed.split): seed.test for seed in arm.seeds} for arm in controls]
-    needed = []
+    seed_sizes = []
     for seed in distilled.seeds:
         key = seed.seed, seed.split
         target = measure.value(seed.test)
@@ -86,8 +86,8 @@ def sizes_of_seeds(
         if target is None or values is None:
             continue
         size = size_for(target, sizes, values)
-        needed.append(math.inf if size is None else size)
-    return needed
+        seed_sizes.append(math.inf if size is None else size)
+    return seed_sizes
 
 
 def _values(measure: Measure, metrics: Sequence[Metrics | None]) -> list[float] | None:

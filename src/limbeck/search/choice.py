@@ -49,8 +49,8 @@ def meets_goal(search: Search) -> bool | None:
 
 def nearest_message(trials: Sequence[Trial]) -> str:
     """Return the message for a budget that no student meets; it names the nearest student."""
-    measured = [trial for trial in trials if trial.params] or list(trials)
-    nearest = min(measured, key=lambda trial: trial.share)
+    candidates = [trial for trial in trials if trial.params] or list(trials)
+    nearest = min(candidates, key=lambda trial: trial.share)
     needs = Needs(nearest.size, nearest.latency, nearest.memory)
     least = "" if nearest.macs is not None else "at least "
     if nearest.is_predicted:

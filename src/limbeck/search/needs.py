@@ -104,7 +104,7 @@ class NeedsMeter:
 
     def _latency_model(self, kind: str) -> LatencyModel | None:
         """Return the latency model of the students of a kind that were measured so far."""
-        measured = [
+        candidates = [
             candidate
             for key, candidate in self._candidates.items()
             if self._kinds[key] == kind
@@ -112,9 +112,9 @@ class NeedsMeter:
             and not candidate.is_predicted
         ]
         return fit_latency(
-            [candidate.macs or 0.0 for candidate in measured],
-            [candidate.params for candidate in measured],
-            [candidate.needs.latency or 0.0 for candidate in measured],
+            [candidate.macs or 0.0 for candidate in candidates],
+            [candidate.params for candidate in candidates],
+            [candidate.needs.latency or 0.0 for candidate in candidates],
         )
 
     def _measure(self, model: nn.Module, kind: str) -> Candidate:
@@ -124,11 +124,11 @@ class NeedsMeter:
         if self.budget.share(candidate.needs) > FAR and not self.budget.fits(candidate.needs):
             return candidate
         with scratch_folder() as folder:
-            exported = to_onnx(model.eval(), self.data.train.inputs[:2])
+            graph = to_onnx(model.eval(), self.data.train.inputs[:2])
             if self.budget.precision == "int8":
-                exported = quantize(exported, calibration_inputs(self.data.train.inputs), folder)
+                graph = quantize(graph, calibration_inputs(self.data.train.inputs), folder)
             file = folder / "student.onnx"
-            write_model(exported, file)
+            write_model(graph, file)
             example = cut_padding(self.data.train.inputs[:BATCH], self.data.padding).contiguous()
             candidate = replace(
                 candidate,

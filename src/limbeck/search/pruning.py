@@ -74,11 +74,11 @@ def revive(trials: Sequence[Trial]) -> tuple[Trial, ...]:
 
     For a search in which the training of all others failed.
     """
-    pruned = [trial for trial in trials if trial.state == "pruned"]
-    best = min(pruned, key=lambda trial: (trial.short_value, trial.share, trial.number))
+    candidates = [trial for trial in trials if trial.state == "pruned"]
+    best = min(candidates, key=lambda trial: (trial.short_value, trial.share, trial.number))
     number = max(trial.round for trial in trials) + 1
-    revived = replace(best, state="waiting", round=number)
-    return tuple(revived if trial is best else trial for trial in trials)
+    revival = replace(best, state="waiting", round=number)
+    return tuple(revival if trial is best else trial for trial in trials)
 
 
 def _is_better(rival: Trial, trial: Trial) -> bool:

@@ -307,9 +307,9 @@ class TeacherSource:
             fitted = fit_estimators(plan, self.splits, self.progress)
             self._save(fitted)
             return [[*members] for members in fitted]
-        trained = train_members(plan, self.splits, self.fit, together=self.together)
-        self._save(trained)
-        return [[model.eval() for model in members] for members in trained]
+        ensembles = train_members(plan, self.splits, self.fit, together=self.together)
+        self._save(ensembles)
+        return [[model.eval() for model in members] for members in ensembles]
 
     def _save(self, teachers: Sequence[Sequence[nn.Module]]) -> None:
         folders = chain.from_iterable(self._folders(teachers))

@@ -38,8 +38,8 @@ def groups_of(parameters: Parameters) -> list[dict[str, Any]]:
         items = [{"params": items}]
     groups = []
     for group in items:
-        trained = [parameter for parameter in group["params"] if parameter.requires_grad]
-        groups.append({**group, "params": trained})
+        tensors = [parameter for parameter in group["params"] if parameter.requires_grad]
+        groups.append({**group, "params": tensors})
     return groups
 
 
@@ -120,8 +120,8 @@ class Optimizer:
                 f"optimizer.schedule={self.schedule} needs a loader that has a length."
             )
         groups = groups_of(parameters)
-        trained = [p for group in groups for p in group["params"]]
-        fusible = all(p.is_floating_point() and p.device.type in FUSED_ON for p in trained)
+        tensors = [p for group in groups for p in group["params"]]
+        fusible = all(p.is_floating_point() and p.device.type in FUSED_ON for p in tensors)
         options: dict[str, Any] = {
             "lr": self.lr,
             "weight_decay": self.weight_decay,
