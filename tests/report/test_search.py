@@ -98,6 +98,20 @@ def test_a_round_is_described_in_one_line(search):
     )
 
 
+def test_proposals_that_are_too_costly_are_counted():
+    costly = [make_trial(number, 0.6, None, "too costly") for number in (1, 2)]
+    search = make_search(make_trial(0, 0.5, 20), *costly, choice=0, errors=30)
+    assert describe_round(search, None).startswith("search: 1 student trained, 2 too costly; best:")
+    assert search_sentences(search, make_summary([]))[0].endswith(
+        "; 2 proposals needed no less than a student that met the goal, and were not trained."
+    )
+    search = make_search(make_trial(0, 0.5, 20), costly[0], choice=0, errors=30)
+    assert (
+        "1 proposal needed no less than a student that met the goal, and was not trained."
+        in (search_sentences(search, make_summary([]))[0])
+    )
+
+
 def test_the_front_is_a_table_with_what_was_measured(search):
     assert front_heading(search) == [
         "Student",

@@ -10,7 +10,7 @@ from limbeck._base.errors import ConfigError, DivergedError
 from limbeck.run.folder import RunFolder
 from limbeck.run.search import read_search
 from limbeck.search import needs
-from limbeck.search.pruning import prune, revive, short_epochs
+from limbeck.search.pruning import lowest_sufficient_share, prune, revive, short_epochs
 from limbeck.search.space import SearchSpace
 
 SHARES = st.sampled_from([0.1, 0.2, 0.5])
@@ -109,6 +109,14 @@ def test_students_that_need_more_than_one_that_meets_the_goal_are_pruned():
     trials = [earlier, waiting(1, 0.1, 12.0, 1), waiting(2, 0.2, 5.0, 1), waiting(3, 0.3, 5.0, 1)]
     assert states(prune(trials, 1, goal=10))[1:] == ["waiting", "pruned", "pruned"]
     assert states(prune(trials, 1, goal=9))[1:] == ["waiting"] * 3
+
+
+def test_the_cheapest_student_that_meets_the_goal_limits_the_others():
+    trials = [make_trial(0, 0.3, 9.0), make_trial(1, 0.2, 10.0), make_trial(2, 0.1, 11.0)]
+    trials.append(make_trial(3, 0.05, None, "pruned", short_value=3.0))
+    assert lowest_sufficient_share(trials, 10) == 0.2
+    assert lowest_sufficient_share(trials, 8) == float("inf")
+    assert lowest_sufficient_share(trials, None) == float("inf")
 
 
 @given(st.lists(st.tuples(SHARES, VALUES), min_size=1, max_size=12), VALUES)

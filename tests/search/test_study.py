@@ -211,6 +211,31 @@ def test_the_smallest_student_that_meets_the_goal_is_chosen(tmp_path):
     assert search.winner.size == min(trial.size for trial in sufficient)
 
 
+def test_only_cheaper_students_are_trained_once_the_goal_is_met(tmp_path):
+    make_study(tmp_path / "run", budget={"errors": 30}, trials=16).run()
+    trials = trials_of(tmp_path / "run")
+    assert "too costly" in {trial.state for trial in trials}
+    for number in range(1, max(trial.round for trial in trials) + 1):
+        shares = [t.share for t in trials if t.round < number and (t.value or 99) <= 30]
+        limit = min(shares, default=float("inf"))
+        for trial in trials:
+            if trial.round == number:
+                assert (trial.state == "too costly") == (trial.share >= limit)
+    assert not any(trial.value or trial.short_value for trial in trials if is_too_costly(trial))
+
+
+def is_too_costly(trial):
+    return trial.state == "too costly"
+
+
+def test_a_search_ends_when_no_student_is_cheaper_than_one_that_meets_the_goal(tmp_path):
+    space = {"width": 8, "depth": 1, "variants": 1, "architectures": 1}
+    make_study(tmp_path / "run", budget={"errors": 59}, space=space, trials=16).run()
+    first, *others = trials_of(tmp_path / "run")
+    assert first.state == "trained"
+    assert {trial.state for trial in others} == {"too costly"}
+
+
 def test_a_student_that_diverges_is_a_failed_trial(tmp_path):
     make_study(tmp_path / "run", space={"lr": [0.02, 1e3]}, trials=12).run()
     states = [trial.state for trial in trials_of(tmp_path / "run")]

@@ -88,12 +88,15 @@ def describe_round(search: Search, limit: int | None) -> str:
     results = search.results
     total = search.number_trained
     refusals = search.number_of("over budget")
+    needless = search.number_of("too costly")
     extent = plural(total, "student")
     if limit is not None:
         extent = f"{total:,} of up to {plural(limit, 'student')}"
     text = f"search: {extent} trained{_pruned(search)}"
     if refusals:
         text += f", {plural(refusals, 'proposal')} over the budget"
+    if needless:
+        text += f", {needless:,} too costly"
     if not results:
         return text
     best = min(results, key=lambda trial: (value_of(trial), trial.share))
@@ -159,6 +162,13 @@ def _extent(search: Search) -> str:
     if refusals:
         verb = "was" if refusals == 1 else "were"
         text += f"; {plural(refusals, 'proposal')} {verb} over the budget and not trained"
+    needless = search.number_of("too costly")
+    if needless:
+        verb = "was" if needless == 1 else "were"
+        text += (
+            f"; {plural(needless, 'proposal')} needed no less than a student that met the goal, "
+            f"and {verb} not trained"
+        )
     return f"{text}."
 
 

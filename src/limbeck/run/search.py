@@ -14,7 +14,9 @@ from limbeck.run.summary import MeasureKey
 
 SCHEMA = 1
 LIMITS, PRECISIONS = {"size", "latency", "memory", "errors"}, {"fp32", "int8"}
-TrialState = Literal["waiting", "pruned", "trained", "failed", "over budget"]
+TrialState = Literal["waiting", "pruned", "trained", "failed", "over budget", "too costly"]
+UNTRAINED: tuple[TrialState, ...] = ("over budget", "too costly")
+"""States of proposals that are never trained."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +38,8 @@ class Trial:
         memory: Peak memory in bytes; None if it was not measured.
         share: Largest share of a limit of the budget, at most 1 within the budget.
         state: ``waiting`` to be trained, ``pruned`` after a short training, ``trained``,
-            ``failed``, or ``over budget``.
+            ``failed``, ``over budget``, or ``too costly`` if a student that needs no more meets the
+            goal of errors.
         value: Result on the validation split; None if it was not trained to the end.
         short_value: Result on the validation split after the short training; None without one.
     """

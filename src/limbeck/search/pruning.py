@@ -69,6 +69,24 @@ def prune(
     return tuple(decide(trial) for trial in trials)
 
 
+def lowest_sufficient_share(trials: Sequence[Trial], goal: float | None) -> float:
+    """Return the share of the budget of the cheapest student that meets the goal.
+
+    No other student that needs as much can be the choice of the search. Infinite without a goal, or
+    if no student meets it.
+
+    Args:
+        trials: Trials of the search.
+        goal: Largest result that suffices; None for as small a result as possible.
+    """
+    shares = [
+        trial.share
+        for trial in trials
+        if goal is not None and trial.value is not None and trial.value <= goal
+    ]
+    return min(shares, default=math.inf)
+
+
 def revive(trials: Sequence[Trial]) -> tuple[Trial, ...]:
     """Return the trials with the best pruned student in a round of its own, waiting.
 
@@ -95,10 +113,7 @@ def _misses_goal(trial: Trial, rivals: Sequence[Trial], goal: float | None) -> b
     if goal is None:
         return False
     assert trial.short_value is not None
-    if any(
-        rival.value is not None and rival.value <= goal and rival.share <= trial.share
-        for rival in rivals
-    ):
+    if trial.share >= lowest_sufficient_share(rivals, goal):
         return True
     best = min(rival.short_value for rival in rivals if rival.short_value is not None)
     return trial.short_value > max(FAR * goal, best) and goal > 0

@@ -12,8 +12,8 @@ from limbeck._base.signals import check_interrupt
 from limbeck.data.resampling import ResampledSplits
 from limbeck.report.search import describe_round
 from limbeck.run.manifest import ManifestWriter
-from limbeck.run.search import Search, Trial, write_search
-from limbeck.search.pruning import prune, revive, short_epochs
+from limbeck.run.search import UNTRAINED, Search, Trial, write_search
+from limbeck.search.pruning import lowest_sufficient_share, prune, revive, short_epochs
 from limbeck.search.trainer import TrialTrainer, Values, search_cohorts
 from limbeck.study.cluster.launcher import Launcher
 from limbeck.study.cohorts import can_stack, plan_cohorts
@@ -137,7 +137,7 @@ class Rounds:
     def _size_of_round(self, seconds_per_student: float) -> int:
         """Return the number of students of the next round; 0 if the search is over."""
         space, search = self.settings.space, self.search
-        trials = len(search.trials) - search.number_of("over budget")
+        trials = len(search.trials) - search.number_of(*UNTRAINED)
         largest = space.variants * space.architectures
         return self.settings.size_of_round(largest, trials, search.seconds, seconds_per_student)
 
@@ -147,6 +147,7 @@ class Rounds:
         number = max((trial.round for trial in trials), default=-1) + 1
         space = self.settings.space
         study, meter = self.study, self.meter
+        sufficient_share = lowest_sufficient_share(trials, self.settings.budget.errors)
 
         def variants_of(trial: Trial) -> int:
             builder = study.plan_of(trial, study.distilled).student
@@ -154,7 +155,9 @@ class Rounds:
 
         def evaluate(trial: int, settings: dict[str, Any]) -> Trial:
             check_interrupt()
-            return study.trial_of(meter, trial, settings, number)
+            proposal = study.trial_of(meter, trial, settings, number)
+            is_needless = proposal.state == "waiting" and proposal.share >= sufficient_share
+            return replace(proposal, state="too costly") if is_needless else proposal
 
         with study.progress.stage(f"round {number + 1}: measuring students", 1.0) as advance:
             proposals = self.proposer.propose(trials, number, size, evaluate, variants_of)
@@ -183,7 +186,7 @@ class Rounds:
         return [
             trial
             for trial in self.search.trials
-            if trial.round == number and trial.state != "over budget" and trial.params
+            if trial.round == number and trial.state not in UNTRAINED and trial.params
         ]
 
     def _train_cohorts(
