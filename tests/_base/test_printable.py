@@ -8,7 +8,13 @@ import pytest
 from rich.console import Console
 
 import limbeck
-from limbeck._base.printable import cut, printable, printable_lines, printable_record
+from limbeck._base.printable import (
+    cut,
+    path_from_here,
+    printable,
+    printable_lines,
+    printable_record,
+)
 from limbeck._base.progress import StageProgress
 
 HOSTILE = "\x1b[2J\x1b]8;;http://evil\x07a\r\nerror: b\x85\u202ec\u2066\udcff[red]x[/red]\x00"
@@ -116,3 +122,10 @@ def test_messages_have_no_control_characters(capsys, monkeypatch):
     for text in capsys.readouterr():
         assert text.replace("\n", "").isprintable(), text
         assert "[red]x[/red]" in text
+
+
+def test_a_path_inside_the_working_directory_is_relative(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert path_from_here(tmp_path / "runs" / "a") == "runs/a"
+    assert path_from_here(Path("runs/a")) == "runs/a"
+    assert path_from_here(tmp_path.parent / "b") == str(tmp_path.parent / "b")

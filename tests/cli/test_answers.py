@@ -177,17 +177,10 @@ def test_a_run_of_a_stranger_reads_no_answers_over_the_network(tmp_path):
 
 
 def test_the_command_to_learn_from_answers_names_the_data(quick_run, tmp_path):
-    to = tmp_path / "few.csv"
-    code, out, err = call(
-        "answers",
-        quick_run,
-        f"to={to}",
-        "data.test=100",
-        "teacher=mlp",
-        "teacher.model.hidden=[32]",
-    )
+    words = ("data.test=100", "teacher=mlp", "teacher.model.hidden=[32]")
+    code, out, err = call("answers", quick_run, "to=few.csv", *words, cwd=tmp_path)
     assert code == 0, err
-    assert f"limbeck run teacher.answers={to} data.test=100" in out
+    assert "limbeck run teacher.answers=few.csv data.test=100" in out
     assert "teacher=mlp" not in out
 
 

@@ -7,6 +7,7 @@ turn the direction of the text around it. Every output replaces them by escapes 
 import re
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass, replace
+from pathlib import Path
 from typing import Any, TypeVar
 
 from limbeck._base.runtime.printable import printable
@@ -29,6 +30,12 @@ def printable_lines(text: object, indent: str = "") -> str:
     """
     lines = [printable(line.replace("\t", "    ")) for line in str(text).split("\n")]
     return f"\n{indent}".join(lines)
+
+
+def path_from_here(path: Path) -> str:
+    """Return a path from the working directory if it is inside, else the whole path."""
+    path, here = path.absolute(), Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)
 
 
 def cut(text: str, limit: int) -> str:

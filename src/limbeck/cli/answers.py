@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from limbeck._base import signals
 from limbeck._base.addresses import is_address
 from limbeck._base.errors import ConfigError
+from limbeck._base.printable import path_from_here
 from limbeck.cli.parsers import add_trust, add_verb, trust_of
 from limbeck.cli.terminal import note, say
 
@@ -75,8 +76,9 @@ def run(arguments: argparse.Namespace) -> int:
                 "teach the students of that split alone."
             )
             overrides.append("splits=1")
-    say(f"{count:,} answers: {request.to}")
-    words = ["limbeck", "run", f"teacher.answers={request.to}", *overrides]
+    to = path_from_here(request.to) if isinstance(request.to, Path) else request.to
+    say(f"{count:,} answers: {to}")
+    words = ["limbeck", "run", f"teacher.answers={to}", *overrides]
     say(f"learn from them: {shlex.join(words)}")
     return 0
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from limbeck._base.errors import ConfigError
+from limbeck._base.printable import path_from_here
 from limbeck.cli.parsers import add_settings, add_trust, add_verb, trust_of
 from limbeck.cli.terminal import say
 from limbeck.cli.verb_settings import Setting, read_settings
@@ -195,14 +196,15 @@ def closing_message(bundle: "ExportResult") -> str:
     from limbeck.report.formats import file_size
 
     size = folder_size(bundle.folder)
+    folder = path_from_here(bundle.folder)
     lines = [
         str(bundle),
         "",
-        f"bundle: {bundle.folder} ({file_size(size)}), arm {bundle.arm}, seed {bundle.seed}",
+        f"bundle: {folder} ({file_size(size)}), arm {bundle.arm}, seed {bundle.seed}",
     ]
     if bundle.archive is not None:
         archive_size = file_size(bundle.archive.stat().st_size)
-        lines.append(f"zip file: {bundle.archive} ({archive_size})")
+        lines.append(f"zip file: {path_from_here(bundle.archive)} ({archive_size})")
     if bundle.note:
         lines.append(f"note: {bundle.note}")
     lines.append(f"on the device: python {Path(bundle.folder.name) / 'run.py'} verify")

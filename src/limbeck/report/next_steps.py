@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from limbeck._base.errors import UntrustedFileError
-from limbeck._base.printable import printable
+from limbeck._base.printable import path_from_here, printable
 from limbeck.evaluation.measure import measure_of
 from limbeck.report.families import is_control
 from limbeck.report.formats import seeds_and_splits
@@ -55,8 +55,9 @@ def _uses(folder: RunFolder, summary: Summary) -> list[Step]:
     student = _student(folder, arm, summary) if arm is not None and arm.seeds else None
     if arm is None or student is None:
         return []
-    run = _path(folder.path)
-    code = f"from limbeck.models import load_model\nmodel = load_model({_path(student)!r}).model"
+    run = path_from_here(folder.path)
+    file = path_from_here(student)
+    code = f"from limbeck.models import load_model\nmodel = load_model({file!r}).model"
     steps = [Step(f"Load {arm.name} in Python:", code)]
     if summary.measure == "bits_per_byte":
         return steps
@@ -77,16 +78,10 @@ def _export(folder: RunFolder, run: str, arm: str) -> Step:
     """The export of a student; of a search, whose student is exported already, its check."""
     bundle = folder.path / "bundle"
     if folder.search.is_file() and bundle.is_dir():
-        verify = shlex.join(["limbeck", "verify", _path(bundle)])
+        verify = shlex.join(["limbeck", "verify", path_from_here(bundle)])
         return Step("Check the exported student, here or with its run.py on the device:", verify)
     export = shlex.join(["limbeck", "export", run, f"arm={arm}"])
     return Step(f"Export {arm} to ONNX, for other programs and devices:", export)
-
-
-def _path(path: Path) -> str:
-    """A path from the working directory if it is inside, else the whole path."""
-    path, here = path.absolute(), Path.cwd()
-    return str(path.relative_to(here) if path.is_relative_to(here) else path)
 
 
 def _student(folder: RunFolder, arm: ArmResult, summary: Summary) -> Path | None:
