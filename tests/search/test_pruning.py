@@ -10,10 +10,10 @@ from limbeck._base.errors import ConfigError, DivergedError
 from limbeck.run.folder import RunFolder
 from limbeck.run.search import read_search
 from limbeck.search import needs
-from limbeck.search.pruning import lowest_sufficient_share, prune, revive, short_epochs
+from limbeck.search.pruning import cost_of, lowest_sufficient_share, prune, revive, short_epochs
 from limbeck.search.space import SearchSpace
 
-SHARES = st.sampled_from([0.1, 0.2, 0.5])
+SHARES = st.sampled_from([0.5, 0.6, 0.9])
 VALUES = st.sampled_from([3.0, 4.0, 5.0, 9.0])
 
 
@@ -45,8 +45,16 @@ def test_of_one_architecture_the_best_two_are_left():
 
 
 def test_a_cheaper_student_does_not_compete_with_expensive_ones():
-    trials = [waiting(0, 0.5, 3.0), waiting(1, 0.5, 3.0), waiting(2, 0.1, 90.0)]
+    trials = [waiting(0, 0.9, 3.0), waiting(1, 0.9, 3.0), waiting(2, 0.6, 90.0)]
     assert states(prune(trials, 0)) == ["waiting", "waiting", "waiting"]
+
+
+def test_without_a_goal_nothing_is_gained_below_half_the_budget():
+    trials = [waiting(0, 0.5, 3.0), waiting(1, 0.4, 3.0), waiting(2, 0.1, 9.0)]
+    assert states(prune(trials, 0)) == ["waiting", "waiting", "pruned"]
+    assert states(prune(trials, 0, goal=5)) == ["waiting", "waiting", "waiting"]
+    assert cost_of(trials[2], None) == 0.5
+    assert cost_of(trials[2], 5) == 0.1
 
 
 def test_an_expensive_student_has_to_be_better_than_cheap_ones():
@@ -93,7 +101,7 @@ def test_the_pareto_front_of_the_short_training_is_never_pruned(points):
 
 
 def test_students_far_from_the_goal_are_pruned():
-    trials = [waiting(0, 0.1, 41.0), waiting(1, 0.2, 40.0), waiting(2, 0.3, 9.0)]
+    trials = [waiting(0, 0.6, 41.0), waiting(1, 0.7, 40.0), waiting(2, 0.8, 9.0)]
     assert states(prune(trials, 0, goal=10)) == ["pruned", "waiting", "waiting"]
     assert states(prune(trials, 0)) == ["waiting"] * 3
 

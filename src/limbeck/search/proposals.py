@@ -23,6 +23,7 @@ from optuna.storages.journal import BaseJournalBackend
 from optuna.trial import TrialState
 
 from limbeck.run.search import Trial, value_of
+from limbeck.search.pruning import cost_of
 from limbeck.search.space import Parameter, SearchSpace
 
 MAX_REFUSALS = 30
@@ -166,7 +167,7 @@ class Proposer:
             directions=["minimize", "minimize"],
             sampler=optuna.samplers.TPESampler(seed=seed),
         )
-        study.set_user_attr("objectives", ["share of the budget", "validation"])
+        study.set_user_attr("objectives", ["cost", "validation"])
         worst = self._worst(trials)
         study.add_trials([self._frozen(trial, worst) for trial in trials])
         return study
@@ -191,7 +192,7 @@ class Proposer:
     ) -> None:
         for name, excess in self._constraints(trial, worst).items():
             proposal.set_constraint(name, excess)
-        study.tell(proposal, [trial.share, worst])
+        study.tell(proposal, [cost_of(trial, self.goal), worst])
 
     def _constraints(self, trial: Trial, result: float) -> dict[str, float]:
         """Return how far a student is over each limit; 0 if it is within.
@@ -228,7 +229,7 @@ class Proposer:
         result = worst if own_result is None else own_result
         return optuna.trial.create_trial(
             state=TrialState.COMPLETE,
-            values=[trial.share, result],
+            values=[cost_of(trial, self.goal), result],
             params=params,
             distributions=distributions,
             constraints=self._constraints(trial, result),

@@ -2,9 +2,10 @@
 
 A student competes with those that need no more of the budget. This is successive halving (Jamieson
 and Talwalkar 2016) by rank within the budget. With a goal of errors, students that are far from it
-are not trained further either, nor are those that need more than one that meets it. Training starts
-anew for the students that are left, so that each short training has a whole schedule of learning
-rates.
+are not trained further either, nor are those that need more than one that meets it. Without a goal,
+the best student within the budget is searched for, and nothing is gained by needing less than half
+of it. Training starts anew for the students that are left, so that each short training has a whole
+schedule of learning rates.
 """
 
 import math
@@ -19,6 +20,8 @@ MIN_EPOCHS = 4
 """Number of epochs below which a short training would be as long as a whole one, or nearly so."""
 MAX_BETTER = 1
 """Maximum number of better students of one that is trained to the end."""
+HALF = 0.5
+"""Share of the budget below which a student gains nothing by needing less, without a goal."""
 FAR = 4.0
 """Result after a short training, as a multiple of the goal, beyond which a student is far from it.
 
@@ -41,7 +44,8 @@ def prune(
     """Decide which students of a round are trained to the end.
 
     A student is pruned if more than one other student of the search was better after its short
-    training and needs no more of the budget. Of equal results, the earlier one is the better one.
+    training and costs no more, see :func:`cost_of`. Of equal results, the earlier one is the better
+    one.
     With a goal, it is also pruned if another student meets it that needs no more of the budget, and
     if its result is more than four times the goal, unless it is the best one so far.
     Students whose training failed do not compete.
@@ -62,11 +66,24 @@ def prune(
         is_open = trial.state == "waiting" and trial.short_value is not None
         if trial.round != round_number or not is_open:
             return trial
-        better = sum(_is_better(rival, trial) for rival in rivals)
+        better = sum(_is_better(rival, trial, goal) for rival in rivals)
         is_pruned = better > MAX_BETTER or _misses_goal(trial, rivals, goal)
         return replace(trial, state="pruned") if is_pruned else trial
 
     return tuple(decide(trial) for trial in trials)
+
+
+def cost_of(trial: Trial, goal: float | None) -> float:
+    """Return what a student needs, as far as it matters to the search.
+
+    Args:
+        trial: Student of the search.
+        goal: Largest result that suffices; None for as small a result as possible.
+
+    Returns:
+        The share of the budget; without a goal at least a half.
+    """
+    return trial.share if goal is not None else max(trial.share, HALF)
 
 
 def lowest_sufficient_share(trials: Sequence[Trial], goal: float | None) -> float:
@@ -99,11 +116,11 @@ def revive(trials: Sequence[Trial]) -> tuple[Trial, ...]:
     return tuple(revival if trial is best else trial for trial in trials)
 
 
-def _is_better(rival: Trial, trial: Trial) -> bool:
-    """Whether a rival was better after its short training and needs no more of the budget."""
+def _is_better(rival: Trial, trial: Trial, goal: float | None) -> bool:
+    """Whether a rival was better after its short training and costs no more."""
     assert rival.short_value is not None
     assert trial.short_value is not None
-    if rival.share > trial.share:
+    if cost_of(rival, goal) > cost_of(trial, goal):
         return False
     return (rival.short_value, rival.number) < (trial.short_value, trial.number)
 
