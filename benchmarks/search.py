@@ -7,8 +7,9 @@ for the same number of seconds (``--seconds``; ``--short``: a few). Sequential O
 student after the other in a plain loop on tensors in memory, with the teacher's logits computed
 once; limbeck trains four students of an architecture at a time. Both measure the exported student
 before they train it. The teacher is trained before the clock starts. The front is compared by its
-hypervolume of budget share and validation error rate, up to (1, 1). A search that does not reach
-the front of the other counts with its whole time.
+hypervolume of cost and validation error rate, up to (1, 1). The cost is the share of the budget, at
+least a half, for both. A search that does not reach the front of the other counts with its whole
+time.
 """
 
 import argparse
@@ -34,6 +35,7 @@ from limbeck.run.search import Search, write_search
 from limbeck.search import rounds
 from limbeck.search.budget import Budget
 from limbeck.search.needs import NeedsMeter
+from limbeck.search.pruning import HALF, cost_of
 from limbeck.search.settings import SearchSettings
 from limbeck.search.space import SearchSpace, student_builder
 from limbeck.search.study import SearchStudy
@@ -45,15 +47,15 @@ BUDGET = Budget(size="100kB")
 BATCH, LR = 256, 0.003
 
 Points = list[tuple[float, float, float]]
-"""Seconds, share of the budget and validation error rate of each student."""
+"""Seconds, cost and validation error rate of each student."""
 
 
 def hypervolume(points: Sequence[tuple[float, float]]) -> float:
     """Return the area that a front dominates, up to (1, 1)."""
     front: list[tuple[float, float]] = []
-    for share, errors in sorted(points):
-        if share <= 1 and (not front or errors < front[-1][1]):
-            front.append((share, errors))
+    for cost, errors in sorted(points):
+        if cost <= 1 and (not front or errors < front[-1][1]):
+            front.append((cost, errors))
     ends = [*front, (1.0, 0.0)]
     return sum((after[0] - here[0]) * (1 - here[1]) for here, after in pairwise(ends))
 
@@ -61,7 +63,7 @@ def hypervolume(points: Sequence[tuple[float, float]]) -> float:
 def seconds_to_reach(points: Points, target: float, limit: float) -> float:
     """Return the time at which a search reaches a hypervolume; the limit if it does not."""
     for number, point in enumerate(points, start=1):
-        if hypervolume([(share, errors) for _, share, errors in points[:number]]) >= target:
+        if hypervolume([(cost, errors) for _, cost, errors in points[:number]]) >= target:
             return point[0]
     return limit
 
@@ -78,6 +80,7 @@ def search_in_turn(
     meter = NeedsMeter(data, BUDGET)
     sampler = optuna.samplers.TPESampler(seed=seed)
     study = optuna.create_study(directions=["minimize", "minimize"], sampler=sampler)
+    *_, rate = SPACE.parameters_of_training(LR, has_temperature=True)
     points: Points = []
     while time.perf_counter() - start < limit:
         trial = study.ask()
@@ -86,7 +89,7 @@ def search_in_turn(
         settings["depth"] = trial.suggest_int("depth", *SPACE.depth)
         temperature = trial.suggest_float("temperature", *SPACE.temperature, log=True)
         soft = trial.suggest_float("soft_weight", *SPACE.soft_weight)
-        lr = trial.suggest_float("lr", LR / 5, LR * 5, log=True)
+        lr = trial.suggest_float("lr", rate.low, rate.high, log=True)
         builder = student_builder(settings, data.shape)
         share = BUDGET.share(meter.measure(settings, builder).needs)
         trial.set_constraint("budget", share - 1)
@@ -98,8 +101,9 @@ def search_in_turn(
         train_plainly(model, (inputs, labels, answers), loss, epochs, lr)
         with torch.inference_mode():
             wrong = model.eval()(as_float(data.val.inputs)).argmax(-1) != data.val.labels
-        study.tell(trial, [share, float(wrong.sum())])
-        points.append((time.perf_counter() - start, share, float(wrong.float().mean())))
+        cost = max(share, HALF)
+        study.tell(trial, [cost, float(wrong.sum())])
+        points.append((time.perf_counter() - start, cost, float(wrong.float().mean())))
     return points
 
 
@@ -154,7 +158,7 @@ def search_with_limbeck(
             if trial.number not in numbers:
                 assert trial.value is not None
                 numbers.add(trial.number)
-                points.append((seconds, trial.share, trial.value / len(data.val)))
+                points.append((seconds, cost_of(trial, None), trial.value / len(data.val)))
 
     space = SearchSpace(students=["mlp"], width=SPACE.width, depth=SPACE.depth, seed=seed)
     settings = SearchSettings(budget=BUDGET, space=space, hours=limit / 3600)
