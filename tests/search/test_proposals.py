@@ -2,7 +2,7 @@
 
 import json
 from dataclasses import replace
-from itertools import groupby
+from itertools import groupby, pairwise
 
 import optuna
 import pytest
@@ -10,7 +10,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
 from limbeck.run.search import Trial
-from limbeck.search.proposals import MAX_REFUSALS, MemoryBackend, Proposer
+from limbeck.search.proposals import MAX_REFUSALS, WIDTH_STEP, MemoryBackend, Proposer
 from limbeck.search.space import SearchSpace
 
 
@@ -120,6 +120,33 @@ def test_students_over_the_budget_take_no_place_and_have_no_variants(proposer):
     assert [trial.number for trial in proposals] == list(range(len(proposals)))
 
 
+@pytest.mark.parametrize("limit", [5, 9, 17, 40])
+def test_a_proposal_over_the_budget_is_followed_by_one_near_the_limit(proposer, limit):
+    proposals = proposer.propose([], 0, 12, measure(limit), lambda trial: 1)
+    assert sum(trial.state == "waiting" for trial in proposals) == 12
+    followers = [
+        (trial, follower) for trial, follower in pairwise(proposals) if trial.state == "over budget"
+    ]
+    assert followers
+    for trial, follower in followers:
+        names = ("student", "depth", "stride")
+        assert [follower.settings.get(n) for n in names] == [trial.settings.get(n) for n in names]
+        assert follower.settings["width"] <= limit
+        assert follower.settings["width"] > limit / WIDTH_STEP - 1
+
+
+def test_a_student_without_a_width_is_not_narrowed():
+    space = SearchSpace(students=["torchvision/resnet18"], variants=1)
+    training = space.parameters_of_training(0.01, has_temperature=True)
+    proposer = Proposer(space, ["torchvision/resnet18"], training, worst=200.0)
+
+    def evaluate(number, settings):
+        return replace(measure(1)(number, {**settings, "width": 2}), settings=settings)
+
+    proposals = proposer.propose([], 0, 2, evaluate, three)
+    assert {trial.state for trial in proposals} == {"over budget"}
+
+
 def test_students_that_cannot_be_built_take_no_place(proposer):
     def evaluate(number, settings):
         trial = measure(1e9)(number, settings)
@@ -158,7 +185,7 @@ def test_a_round_without_luck_has_the_smallest_students_or_variants_of_the_best(
         lambda n, s: replace(measure(1e9)(n, s), state="over budget", share=2.0),
         three,
     )
-    assert architecture(later[-1]) == architecture(best)
+    assert architecture(later[MAX_REFUSALS]) == architecture(best)
 
 
 def test_proposals_are_a_function_of_the_results(proposer):

@@ -7,7 +7,8 @@ goes on to the same ones.
 
 import copy
 import json
-from collections.abc import Callable, Iterable, Sequence
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +27,8 @@ from limbeck.run.search import Trial, value_of
 from limbeck.search.pruning import cost_of
 from limbeck.search.space import Parameter, SearchSpace
 
+WIDTH_STEP = 1.15
+"""Ratio of two widths of which the smaller is near enough to the widest within the budget."""
 MAX_REFUSALS = 30
 """Number of proposals over the budget, one after the other, after which a round takes none."""
 
@@ -87,6 +90,9 @@ class Proposer:
     ) -> list[Trial]:
         """Propose the students of a round.
 
+        The proposal after one over the budget is, if there is one, a narrower student of the same
+        kind within it.
+
         Args:
             trials: Trials of all earlier rounds.
             round_number: Number of the round.
@@ -109,11 +115,12 @@ class Proposer:
             proposals.append(trial)
             if trial.state != "waiting":
                 self._tell(study, proposal, trial, self._worst(trials))
+                if width := self._width_within(trial, evaluate):
+                    study.enqueue_trial(self._fixed({**settings, "width": width}))
                 return False
             waiting += 1
-            architecture = {name: proposal.params[name] for name in self._names(settings)}
             for _ in range(min(variants_of(trial) - 1, count - waiting)):
-                study.enqueue_trial(architecture)
+                study.enqueue_trial(self._fixed(settings))
                 _, settings = self._ask(study)
                 proposals.append(evaluate(len(trials) + len(proposals), settings))
                 waiting += 1
@@ -142,9 +149,7 @@ class Proposer:
             settings = [self.space.cheapest(student) for student in self.students]
         architectures: list[dict[str, Any]] = []
         for entry in settings:
-            architecture = {"student": entry["student"]}
-            for parameter in self.space.parameters_of_student(entry["student"]):
-                architecture[f"{entry['student']}.{parameter.name}"] = entry[parameter.name]
+            architecture = self._fixed(entry)
             if architecture not in architectures:
                 architectures.append(architecture)
         return architectures if not results else architectures[: self.space.architectures]
@@ -205,11 +210,39 @@ class Proposer:
         errors = max(result - self.goal, 0.0) / max(self.goal, 1.0)
         return {"budget": _excess(trial), "errors": errors}
 
-    def _names(self, settings: dict[str, Any]) -> list[str]:
-        """Names of the parameters of an architecture."""
+    def _fixed(self, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the parameters of an architecture, for proposals that have no other."""
         student = settings["student"]
-        parameters = self.space.parameters_of_student(student)
-        return ["student", *(f"{student}.{parameter.name}" for parameter in parameters)]
+        architecture = {"student": student}
+        for parameter in self.space.parameters_of_student(student):
+            architecture[f"{student}.{parameter.name}"] = settings[parameter.name]
+        return architecture
+
+    def _width_within(self, trial: Trial, evaluate: Evaluate) -> int | None:
+        """Return nearly the largest width with which a student over the budget would be within it.
+
+        None if there is none, or the student has no width.
+        """
+        student, high = trial.settings["student"], trial.settings.get("width")
+        if trial.state != "over budget" or high is None:
+            return None
+        widths = {
+            parameter.name: parameter for parameter in self.space.parameters_of_student(student)
+        }
+        low = int(widths["width"].low)
+
+        def fits(width: int) -> bool:
+            return evaluate(trial.number, {**trial.settings, "width": width}).state == "waiting"
+
+        if low >= high or not fits(low):
+            return None
+        while high > low + 1 and high > WIDTH_STEP * low:
+            middle = round(math.sqrt(low * high))
+            if fits(middle):
+                low = middle
+            else:
+                high = middle
+        return low
 
     def _frozen(self, trial: Trial, worst: float) -> optuna.trial.FrozenTrial:
         """Return a trial of an earlier round as Optuna sees it."""
