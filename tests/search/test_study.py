@@ -120,7 +120,7 @@ def test_students_of_the_search_are_trained_on_data_without_a_test_split(tmp_pat
 
 
 @pytest.mark.parametrize(
-    "writes", [pytest.param(n, marks=[] if n in (2, 4) else pytest.mark.slow) for n in range(1, 8)]
+    "writes", [pytest.param(n, marks=[] if n in (2, 4) else pytest.mark.slow) for n in range(1, 7)]
 )
 def test_a_search_that_was_killed_goes_on_to_the_same_results(tmp_path, monkeypatch, writes):
     """Killed after each of its writes: of proposals, of results of a cohort, of the choice."""
