@@ -13,7 +13,16 @@ from contextlib import contextmanager
 from functools import partial
 
 import torch
-from common import Contestant, Goal, alternate, arguments, fresh_folder, report, small_or_whole
+from common import (
+    Contestant,
+    Goal,
+    alternate,
+    arguments,
+    clock,
+    fresh_folder,
+    report,
+    small_or_whole,
+)
 from ten_students import first_images
 from torch import nn
 
@@ -23,6 +32,7 @@ from limbeck.study.cluster.connection import START_ATTEMPTS
 
 LABELS = Objective(hard_weight=1.0, soft_weight=0.0)
 PLAIN, ONE, TWO = "this process", "launcher=ray, one core", "launcher=ray, two cores"
+STARTED = ", cluster started"
 ALLOWED_SECONDS, ALLOWED_SHARE = 5.0, 1.05
 """Time that the cluster may add to that of one process."""
 
@@ -44,22 +54,31 @@ class ConvNetWithNorm(nn.Sequential):
         )
 
 
-def sweep(data: Dataset, arms: int, epochs: int, cores: int | None) -> None:
-    """Run the study, in this process or on a cluster with a number of cores."""
+def sweep(data: Dataset, arms: int, epochs: int, name: str, cores: int | None) -> dict[str, float]:
+    """Run the study, in this process or on a cluster with a number of cores.
+
+    Returns:
+        Seconds with the start and the end of the cluster, and without.
+    """
     students = {
         f"channels{8 + 2 * i}": Arm(objective=LABELS, student=partial(ConvNetWithNorm, 8 + 2 * i))
         for i in range(arms)
     }
     launcher = "local" if cores is None else "ray"
+    began = clock()
     with fresh_folder() as folder, cluster_of(cores):
-        Study(
+        study = Study(
             data,
             students,
             seeds=1,
             schedule=Schedule(epochs=epochs, batch_size=64),
             out=folder / "run",
             options=RunOptions(launcher=launcher, progress=False, examples=0),
-        ).run()
+        )
+        started = clock()
+        study.run()
+        seconds = clock() - started
+    return {name: clock() - began, name + STARTED: seconds}
 
 
 @contextmanager
@@ -92,17 +111,16 @@ def main() -> None:
     data = first_images(small_or_whole(options), 500 if options.short else 4_000)
     arms, epochs = (2, 1) if options.short else (8, 20)
     study = partial(sweep, data, arms, epochs)
-    calls = {PLAIN: partial(study, None), ONE: partial(study, 1), TWO: partial(study, 2)}
     contestants = {
-        name: Contestant(call, warm=partial(sweep, data, 1, 1, call.args[-1]))
-        for name, call in calls.items()
+        name: Contestant(partial(study, name, cores), warm=partial(sweep, data, 1, 1, name, cores))
+        for name, cores in ((PLAIN, None), (ONE, 1), (TWO, 2))
     }
     seconds = alternate(contestants, options)
     seconds["allowed for one core"] = [
         ALLOWED_SECONDS + ALLOWED_SHARE * value for value in seconds[PLAIN]
     ]
     goals = [
-        Goal(ONE, TWO, at_least=1.7),
+        Goal(ONE + STARTED, TWO + STARTED, at_least=1.7),
         Goal(ONE, "allowed for one core", at_most=1.0),
     ]
     report(seconds, goals, options)

@@ -35,7 +35,7 @@ from limbeck.run.search import Search, write_search
 from limbeck.search import rounds
 from limbeck.search.budget import Budget
 from limbeck.search.needs import NeedsMeter
-from limbeck.search.pruning import HALF, cost_of
+from limbeck.search.pruning import cost_of
 from limbeck.search.settings import SearchSettings
 from limbeck.search.space import SearchSpace, student_builder
 from limbeck.search.study import SearchStudy
@@ -101,7 +101,7 @@ def search_in_turn(
         train_plainly(model, (inputs, labels, answers), loss, epochs, lr)
         with torch.inference_mode():
             wrong = model.eval()(as_float(data.val.inputs)).argmax(-1) != data.val.labels
-        cost = max(share, HALF)
+        cost = cost_of(share, None)
         study.tell(trial, [cost, float(wrong.sum())])
         points.append((time.perf_counter() - start, cost, float(wrong.float().mean())))
     return points
@@ -158,7 +158,7 @@ def search_with_limbeck(
             if trial.number not in numbers:
                 assert trial.value is not None
                 numbers.add(trial.number)
-                points.append((seconds, cost_of(trial, None), trial.value / len(data.val)))
+                points.append((seconds, cost_of(trial.share, None), trial.value / len(data.val)))
 
     space = SearchSpace(students=["mlp"], width=SPACE.width, depth=SPACE.depth, seed=seed)
     settings = SearchSettings(budget=BUDGET, space=space, hours=limit / 3600)

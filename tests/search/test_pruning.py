@@ -53,8 +53,8 @@ def test_without_a_goal_nothing_is_gained_below_half_the_budget():
     trials = [waiting(0, 0.5, 3.0), waiting(1, 0.4, 3.0), waiting(2, 0.1, 9.0)]
     assert states(prune(trials, 0)) == ["waiting", "waiting", "pruned"]
     assert states(prune(trials, 0, goal=5)) == ["waiting", "waiting", "waiting"]
-    assert cost_of(trials[2], None) == 0.5
-    assert cost_of(trials[2], 5) == 0.1
+    assert cost_of(trials[2].share, None) == 0.5
+    assert cost_of(trials[2].share, 5) == 0.1
 
 
 def test_an_expensive_student_has_to_be_better_than_cheap_ones():

@@ -14,9 +14,10 @@ from limbeck.training.options import TrainerOptions
 
 
 @pytest.mark.slow
-def test_training_imports_neither_the_trainer_nor_torchvision():
+@pytest.mark.parametrize("module", ["training.fit", "study.cluster.worker"])
+def test_training_imports_neither_the_trainer_nor_torchvision(module):
     script = (
-        "import sys, limbeck.training.fit\n"
+        f"import sys, limbeck.{module}\n"
         "heavy = ('lightning', 'torchmetrics', 'torchvision', 'transformers')\n"
         "print([name for name in heavy if name in sys.modules])"
     )

@@ -115,3 +115,8 @@ def is_out_of_memory(reason: str) -> bool:
         reason: Message recorded for the failed student.
     """
     return reason.startswith(OUT_OF_MEMORY)
+
+
+def first_line(error: BaseException) -> str:
+    """First line of an error's message, or the name of its class."""
+    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -197,7 +197,7 @@ class Proposer:
     ) -> None:
         for name, excess in self._constraints(trial, worst).items():
             proposal.set_constraint(name, excess)
-        study.tell(proposal, [cost_of(trial, self.goal), worst])
+        study.tell(proposal, [cost_of(trial.share, self.goal), worst])
 
     def _constraints(self, trial: Trial, result: float) -> dict[str, float]:
         """Return how far a student is over each limit; 0 if it is within.
@@ -262,7 +262,7 @@ class Proposer:
         result = worst if own_result is None else own_result
         return optuna.trial.create_trial(
             state=TrialState.COMPLETE,
-            values=[cost_of(trial, self.goal), result],
+            values=[cost_of(trial.share, self.goal), result],
             params=params,
             distributions=distributions,
             constraints=self._constraints(trial, result),

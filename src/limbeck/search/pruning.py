@@ -20,7 +20,7 @@ MIN_EPOCHS = 4
 """Number of epochs below which a short training would be as long as a whole one, or nearly so."""
 MAX_BETTER = 1
 """Maximum number of better students of one that is trained to the end."""
-HALF = 0.5
+LEAST_COST = 0.5
 """Share of the budget below which a student gains nothing by needing less, without a goal."""
 FAR = 4.0
 """Result after a short training, as a multiple of the goal, beyond which a student is far from it.
@@ -73,17 +73,17 @@ def prune(
     return tuple(decide(trial) for trial in trials)
 
 
-def cost_of(trial: Trial, goal: float | None) -> float:
+def cost_of(share: float, goal: float | None) -> float:
     """Return what a student needs, as far as it matters to the search.
 
     Args:
-        trial: Student of the search.
+        share: Share of the budget that it needs.
         goal: Largest result that suffices; None for as small a result as possible.
 
     Returns:
-        The share of the budget; without a goal at least a half.
+        The share of the budget; without a goal at least :data:`LEAST_COST`.
     """
-    return trial.share if goal is not None else max(trial.share, HALF)
+    return share if goal is not None else max(share, LEAST_COST)
 
 
 def lowest_sufficient_share(trials: Sequence[Trial], goal: float | None) -> float:
@@ -120,7 +120,7 @@ def _is_better(rival: Trial, trial: Trial, goal: float | None) -> bool:
     """Whether a rival was better after its short training and costs no more."""
     assert rival.short_value is not None
     assert trial.short_value is not None
-    if cost_of(rival, goal) > cost_of(trial, goal):
+    if cost_of(rival.share, goal) > cost_of(trial.share, goal):
         return False
     return (rival.short_value, rival.number) < (trial.short_value, trial.number)
 

@@ -133,7 +133,7 @@ class StoreFolder:
                 if os.fstat(file.fileno()).st_size != self.header.size:
                     return Check([self.header.shards - 1], None)
                 # The open file is mapped, not the path, which may belong to another file by now.
-                content = MAPPED_FILES.map(file, self.header.size)
+                content = MAPPED_FILES.map(file, self.header.size, path=self.answers)
                 return Check([], content)
         except (FileNotFoundError, PlantedFileError):
             return Check(sorted(checksums), None)

@@ -13,8 +13,8 @@ from lightning_fabric.utilities import rank_zero_only
 
 from limbeck._base.files import sync, write_text
 from limbeck._base.reading import open_text
+from limbeck.run.checkpoints import LOG_FILE
 
-FILE = "metrics.csv"
 STEP = "step"
 
 
@@ -33,7 +33,7 @@ class CSVLogger(Logger):
         self._stage = logs / stage
         self._name = stage
         self._version = _next_version(self._stage)
-        self.file = self._stage / f"version_{self._version}" / FILE
+        self.file = self._stage / f"version_{self._version}" / LOG_FILE
         self._columns: list[str] = []
         self._rows = 0
 

@@ -1,6 +1,8 @@
 """What the coordinator writes into the run folder, and what it tells the study."""
 
 import errno
+import subprocess
+import sys
 
 import pytest
 
@@ -49,3 +51,12 @@ def test_a_full_disk_is_a_warning_once_and_the_training_goes_on(coordinator, mon
     assert "step1.ckpt cannot be written (No space left on device)" in warning
     coordinator.report(Report("cohort0", checkpoint=("step3.ckpt", b"3")))
     assert coordinator.start("cohort0").checkpoints == {"step3.ckpt": b"3"}
+
+
+def test_the_process_of_the_coordinator_starts_fast():
+    script = (
+        "import sys, limbeck.study.cluster.coordinator\n"
+        "print([name for name in ('torch', 'lightning_fabric', 'scipy') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.stdout.strip() == "[]", done.stderr

@@ -7,22 +7,28 @@ import threading
 import time
 import types
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
-from support.image_studies import ARMS, HARD, WithBatchNorm, dataset, study_of, weights
+from support.image_files import SIZE, write_folder
+from support.image_studies import ARMS, HARD, WithBatchNorm, dataset, small, study_of, weights
 from torch import nn
 
 from limbeck import Arm, Objective, Optimizer
-from limbeck._base.errors import ConfigError, DataError, ResourceError
+from limbeck._base.errors import ConfigError, DataError, LimbeckWarning, ResourceError
 from limbeck._base.progress import StageProgress
+from limbeck.data import image_folder
 from limbeck.models import MLP
 from limbeck.run.folder import RunFolder
 from limbeck.study.cluster.connection import connect
+from limbeck.study.cluster.file_tensors import MappedTensor
 from limbeck.study.cluster.launcher import Launcher
+from limbeck.study.cluster.packing import SharedTensor
 from limbeck.study.cluster.ray_engine import RayEngine, Task
+from limbeck.study.cluster.worker import fetch
 from limbeck.study.engine import TrainingJob
 
 pytestmark = pytest.mark.slow
@@ -130,6 +136,62 @@ def test_the_loss_of_a_machine_costs_the_work_since_the_last_checkpoint(ray, dat
     assert restarts[0]["version_1"][0] > 0, "it should go on from a checkpoint"
 
 
+@pytest.fixture
+def on_disk(tmp_path, monkeypatch):
+    """Images and a store that stay on the disk, and bytes that were sent to workers."""
+    monkeypatch.setenv("LIMBECK_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("limbeck._base.mapped_memory.SHARE", 0.0)
+    monkeypatch.setattr("limbeck.study.cluster.packing.MIN_SHARED_BYTES", 1000)
+    sizes = []
+    of = SharedTensor.of
+
+    def share(tensor):
+        sizes.append(tensor.nbytes)
+        return of(tensor)
+
+    monkeypatch.setattr("limbeck.study.cluster.connection.SharedTensor.of", share)
+    write_folder(tmp_path / "in")
+    data = image_folder(tmp_path / "in", **SIZE)
+    assert data.train.is_on_disk
+    return data, sizes
+
+
+def study_on_disk(data, out, monkeypatch, **options):
+    monkeypatch.setenv("LIMBECK_STORE", str(out.with_name(f"store of {out.name}")))
+    torch.manual_seed(0)
+    teacher = small(data.shape, data.classes)
+    return study_of(data, out, teacher=teacher, student=small, **options)
+
+
+def test_trainings_map_data_on_the_disk(ray, on_disk, tmp_path, monkeypatch):
+    data, sizes = on_disk
+    torch.set_num_threads(1)
+    study_on_disk(data, tmp_path / "local", monkeypatch).run()
+    study_on_disk(data, tmp_path / "ray", monkeypatch, launcher="ray").run()
+    assert_same_students(tmp_path / "ray", tmp_path / "local")
+    assert data.train.inputs.nbytes > 1000
+    assert data.train.inputs.nbytes not in sizes
+
+
+@pytest.mark.parametrize("fault", [{"file": Path("/gone.npy")}, {"sha256": "0" * 64}])
+def test_data_that_workers_cannot_map_are_sent(ray, on_disk, tmp_path, monkeypatch, fault):
+    data, sizes = on_disk
+    torch.set_num_threads(1)
+    study_on_disk(data, tmp_path / "local", monkeypatch).run()
+    of = MappedTensor.of
+
+    def faulty(tensor):
+        part = of(tensor)
+        return part and replace(part, **fault)
+
+    monkeypatch.setattr("limbeck.study.cluster.connection.MappedTensor.of", faulty)
+    with pytest.warns(LimbeckWarning, match="sends the samples to the workers") as log:
+        study_on_disk(data, tmp_path / "ray", monkeypatch, launcher="ray").run()
+    assert_same_students(tmp_path / "ray", tmp_path / "local")
+    assert len([one for one in log if "sends the samples" in str(one.message)]) == 1
+    assert data.train.inputs.nbytes in sizes
+
+
 class Broken(nn.Module):
     """A student that fails in another process only."""
 
@@ -144,7 +206,8 @@ class Broken(nn.Module):
 
 
 def test_a_cluster_that_is_running_serves_several_studies(ray, data, tmp_path):
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="error")
+    settings = {"include_dashboard": False, "log_to_driver": False, "logging_level": "error"}
+    ray.init(address="local", num_cpus=2, **settings)  # and no cluster of another test
     torch.set_num_threads(1)
 
     # A cohort that diverges ends no other.
@@ -172,6 +235,35 @@ def test_a_cluster_that_is_running_serves_several_studies(ray, data, tmp_path):
         ):
             pass
     assert ray.is_initialized(), "a cluster that was running before goes on"
+
+
+class Slow:
+    """An actor that takes its time."""
+
+    def answer(self):
+        time.sleep(1.0)
+        return "answer"
+
+
+def ask(actor):
+    """Ask an actor in a task; returns the answer, and the times before and after."""
+    start = time.time()
+    answer = fetch(actor.answer.remote())
+    return answer, start, time.time()
+
+
+def test_a_task_that_waits_keeps_its_core(ray):
+    """Ray would lend it, and more trainings than cores would run."""
+    settings = {"include_dashboard": False, "log_to_driver": False, "logging_level": "error"}
+    ray.init(address="local", num_cpus=1, **settings)
+    actor = ray.remote(Slow).options(num_cpus=0, max_concurrency=2).remote()
+    task = ray.remote(num_cpus=1)(ask)
+    ray.get(task.remote(actor))  # the modules are imported
+    (first, _, end), (second, start, _) = sorted(
+        ray.get([task.remote(actor) for _ in range(2)]), key=lambda times: times[1]
+    )
+    assert first == second == "answer"
+    assert start >= end
 
 
 def test_a_module_that_workers_cannot_import_is_named(ray, data, tmp_path, monkeypatch):

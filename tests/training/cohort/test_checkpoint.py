@@ -17,11 +17,11 @@ from limbeck import Optimizer
 from limbeck._base.errors import LimbeckWarning
 from limbeck._base.signals import Interrupted
 from limbeck.data import Shift
+from limbeck.run.checkpoints import checkpoint_files
 from limbeck.training import chunked_steps, csv_logger, epochs
 from limbeck.training.cohort import checkpoint, save_times
 from limbeck.training.cohort.checkpoint import Checkpoints
 from limbeck.training.cohort.checkpoint_file import (
-    checkpoint_files,
     read_checkpoint,
     write_checkpoint,
 )

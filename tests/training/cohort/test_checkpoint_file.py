@@ -9,7 +9,6 @@ import torch
 
 from limbeck.training.cohort.checkpoint_file import (
     UnusableError,
-    checkpoint_files,
     read_checkpoint,
     write_checkpoint,
 )
@@ -77,11 +76,3 @@ def test_a_full_disk_is_an_error_of_the_system(tmp_path, content, bytes_written)
     assert error.value.errno == errno.EFBIG
     assert os.listdir(tmp_path) == ["step3.ckpt"]
     assert file.read_bytes() == whole
-
-
-def test_files_are_listed_by_step(tmp_path):
-    for name in ("step9.ckpt", "step10.ckpt", "stepx.ckpt", ".step11.ckpt.1-01234567.tmp"):
-        (tmp_path / name).touch()
-    (tmp_path / "step12.ckpt").mkdir()
-    assert [file.name for file in checkpoint_files(tmp_path)] == ["step10.ckpt", "step9.ckpt"]
-    assert checkpoint_files(tmp_path / "missing") == []

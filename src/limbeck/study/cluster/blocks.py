@@ -3,7 +3,6 @@
 import pickle
 import threading
 import uuid
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Protocol, TypeAlias
@@ -14,8 +13,8 @@ from limbeck._base.errors import (
     OUT_OF_MEMORY,
     ConfigError,
     LimbeckError,
-    LimbeckWarning,
     ResourceError,
+    first_line,
 )
 from limbeck._base.mapped_memory import MAPPED_FILES
 from limbeck._base.signals import check_interrupt
@@ -23,8 +22,7 @@ from limbeck.study.cluster.connection import Cluster
 from limbeck.study.cluster.file_tensors import FileTensor, UnreadableSamplesError
 from limbeck.study.cluster.launcher import Launcher
 from limbeck.study.cluster.packing import SharedTensor, pack
-from limbeck.study.cluster.worker import check_versions, unpack_work, versions
-from limbeck.training.cohort.checkpoint_file import first_line
+from limbeck.study.cluster.worker import check_versions, fetch, unpack_work, versions
 
 POLL_SECONDS = 0.25
 """Number of seconds between two checks for an interrupt."""
@@ -116,21 +114,12 @@ class _Queue:
     def __init__(self, work: Work, numbers: Sequence[int], cluster: Cluster):
         import ray
 
-        self.work, self.numbers, self.slots = work, numbers, cluster.slots
+        self.work, self.numbers, self.cluster = work, numbers, cluster
         self.running: dict[Any, int] = {}
         self._again: list[int] = []
         self._next = 0
-        self._reads_files = True
+        self._arguments = self._send_computation()
         launcher = cluster.launcher
-        # Not every worker has the device of this process.
-        content, tensors = _pack(work.computation.to_device(torch.device("cpu")))
-        self._arguments = (
-            uuid.uuid4().hex,
-            [ray.put(content), *map(cluster.share, tensors)],  # in a list, fetched at first use
-            launcher.threads,
-            launcher.gpus > 0,
-            versions(),
-        )
         self._compute = ray.remote(
             num_cpus=launcher.cpus,
             num_gpus=launcher.gpus,
@@ -140,7 +129,7 @@ class _Queue:
 
     def fill(self) -> bool:
         """Submit as many blocks as there are slots; returns whether any is being computed."""
-        while len(self.running) < self.slots:
+        while len(self.running) < self.cluster.slots:
             position = self._choose()
             if position is None:
                 break
@@ -148,12 +137,27 @@ class _Queue:
             self.running[self._compute.remote(*self._arguments, part)] = position
         return bool(self.running)
 
+    def _send_computation(self) -> tuple[str, list[Any], int, bool, Mapping[str, str]]:
+        """Put the computation into shared memory; returns the arguments of all blocks."""
+        import ray
+
+        launcher = self.cluster.launcher
+        # Not every worker has the device of this process.
+        content, tensors = _pack(self.work.computation.to_device(torch.device("cpu")))
+        return (
+            uuid.uuid4().hex,
+            [ray.put(content), *map(self.cluster.share, tensors)],  # fetched at first use
+            launcher.threads,
+            launcher.gpus > 0,
+            versions(),
+        )
+
     def _choose(self) -> int | None:
         """Return the position of the next block to submit; None if there is none at present."""
         if self._again:
             return self._again.pop()
         oldest = min(self.running.values(), default=self._next)
-        if self._next == len(self.numbers) or self._next - oldest >= MAX_AHEAD * self.slots:
+        if self._next == len(self.numbers) or self._next - oldest >= MAX_AHEAD * self.cluster.slots:
             return None
         self._next += 1
         return self._next - 1
@@ -162,7 +166,7 @@ class _Queue:
         content, tensors = _pack(part)
         items: list[FileTensor | SharedTensor] = []
         for tensor in tensors:
-            of_file = FileTensor.of(tensor) if self._reads_files else None
+            of_file = FileTensor.of(tensor) if self.cluster.reads_files else None
             items.append(SharedTensor.of(tensor) if of_file is None else of_file)
         MAPPED_FILES.release()
         return content, items
@@ -173,14 +177,9 @@ class _Queue:
         Warns:
             LimbeckWarning: At the first time.
         """
-        if self._reads_files:
-            self._reads_files = False
-            warnings.warn(
-                f"{error} This machine sends the samples to the workers. Set LIMBECK_CACHE to a "
-                "folder that all machines share, and they read them themselves.",
-                LimbeckWarning,
-                stacklevel=3,
-            )
+        if self.cluster.reads_files:
+            self.cluster.send_samples(error)
+            self._arguments = self._send_computation()
         self._again.append(position)
 
     def cancel(self) -> None:
@@ -293,12 +292,10 @@ def compute_block(
         _timers.pop().cancel()
     computation = _computations.get(key)  # the timer may forget it at any time
     if computation is None:
-        import ray
-
         _computations.clear()
         check_versions(expected)
         torch.set_num_threads(threads)
-        content, *tensors = ray.get(list(references))
+        content, *tensors = fetch(list(references))
         packed: Computation = unpack_work(content, tensors)
         computation = packed.to_device(torch.device("cuda" if has_gpu else "cpu"))
         _computations[key] = computation

@@ -2,6 +2,7 @@
 
 import os
 import socket
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -11,10 +12,11 @@ from weakref import WeakKeyDictionary
 
 from torch import Tensor
 
-from limbeck._base.errors import ConfigError, ResourceError
+from limbeck._base.errors import ConfigError, LimbeckWarning, ResourceError, first_line
+from limbeck._base.mapped_memory import MAPPED_FILES
+from limbeck.study.cluster.file_tensors import MappedTensor, UnreadableSamplesError
 from limbeck.study.cluster.launcher import Launcher
 from limbeck.study.cluster.packing import SharedTensor
-from limbeck.training.cohort.checkpoint_file import first_line
 
 MIN_SLOTS = 2
 START_ATTEMPTS = 3
@@ -35,10 +37,12 @@ class Cluster:
     Attributes:
         launcher: Settings of the cluster.
         workers: Number of trainings, or of other workers, that can run at the same time.
+        reads_files: Whether workers read samples on the disk themselves.
     """
 
     launcher: Launcher
     workers: int
+    reads_files: bool = True
     _shared: WeakKeyDictionary[Tensor, Any] = field(default_factory=WeakKeyDictionary)
 
     @property
@@ -47,15 +51,41 @@ class Cluster:
         return max(MIN_SLOTS, self.workers + 1)
 
     def share(self, tensor: Tensor) -> Any:
-        """Return the reference of a tensor in shared memory, where it is put once."""
+        """Return the reference of a tensor in shared memory, where it is put once.
+
+        A tensor that stays on the disk is not put there: workers map its file.
+        """
         import ray
 
         for other, reference in self._shared.items():  # tensors are compared by identity
             if other is tensor:
                 return reference
-        reference = ray.put(SharedTensor.of(tensor))
+        on_disk = MappedTensor.of(tensor) if self.reads_files else None
+        reference = ray.put(SharedTensor.of(tensor) if on_disk is None else on_disk)
         self._shared[tensor] = reference
         return reference
+
+    def send_samples(self, error: UnreadableSamplesError) -> None:
+        """Send samples on the disk to the workers, too, because one of them cannot read them.
+
+        Warns:
+            LimbeckWarning: At the first time.
+        """
+        if not self.reads_files:
+            return
+        self.reads_files = False
+        references: WeakKeyDictionary[Tensor, Any] = WeakKeyDictionary()
+        for tensor, reference in self._shared.items():
+            if not MAPPED_FILES.holds(tensor.data_ptr()):
+                references[tensor] = reference
+        self._shared = references
+        warnings.warn(
+            f"{error} This machine sends the samples to the workers. Set LIMBECK_CACHE, and "
+            "LIMBECK_STORE for stored answers, to folders that all machines share, and the "
+            "workers read them themselves.",
+            LimbeckWarning,
+            stacklevel=4,
+        )
 
     def start_actor(self, kind: type, *arguments: Any) -> Any:
         """Start an actor on the machine of this process, and return its handle."""

@@ -3,6 +3,9 @@
 It is a Ray actor on the machine of the study, and writes into its run folder. Trainings on other
 machines need no disk in common with it: they send checkpoints and logs here, and one that starts
 again, after its machine was lost, asks for them.
+
+The actor starts before the first training does, so this module imports neither PyTorch nor
+Lightning, which would take seconds.
 """
 
 from dataclasses import dataclass, field
@@ -10,10 +13,8 @@ from typing import Any
 
 from limbeck._base.files import write_bytes
 from limbeck._base.runtime.files import open_file
+from limbeck.run.checkpoints import GENERATIONS, LOG_FILE, checkpoint_files
 from limbeck.run.folder import RunFolder
-from limbeck.training.cohort.checkpoint import GENERATIONS
-from limbeck.training.cohort.checkpoint_file import checkpoint_files
-from limbeck.training.csv_logger import FILE
 
 
 @dataclass
@@ -111,7 +112,7 @@ class Coordinator:
     def _write(self, report: Report) -> None:
         if report.log is not None:  # before the checkpoint, whose epochs are not logged again
             folder = self.run.logs / report.stage / f"version_{report.version}"
-            write_bytes(folder / FILE, report.log)
+            write_bytes(folder / LOG_FILE, report.log)
         if report.checkpoint is None:
             return
         name, content = report.checkpoint

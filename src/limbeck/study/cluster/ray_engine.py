@@ -10,7 +10,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from limbeck._base.errors import OUT_OF_MEMORY, LimbeckError, LimbeckWarning, ResourceError
+from limbeck._base.errors import (
+    OUT_OF_MEMORY,
+    LimbeckError,
+    LimbeckWarning,
+    ResourceError,
+    first_line,
+)
 from limbeck._base.progress import ProgressBoard, StageProgress
 from limbeck._base.signals import check_interrupt
 from limbeck.run.folder import RunFolder
@@ -20,11 +26,11 @@ from limbeck.store.shards import Piece, Shards, compute_piece, pieces_of_shard
 from limbeck.study.cluster.blocks import UnsendableError, compute_blocks
 from limbeck.study.cluster.connection import Cluster, connect
 from limbeck.study.cluster.coordinator import Coordinator, News
+from limbeck.study.cluster.file_tensors import UnreadableSamplesError
 from limbeck.study.cluster.launcher import Launcher
 from limbeck.study.cluster.packing import pack
 from limbeck.study.cluster.worker import Outcome, load_outcome, train, versions
 from limbeck.study.engine import Engine, JobResult, RecordSeconds, TrainingJob
-from limbeck.training.cohort.checkpoint_file import first_line
 
 POLL_SECONDS = 0.25
 """Number of seconds between two looks at the trainings."""
@@ -182,7 +188,11 @@ class RayEngine(Engine):
                             counted += time.perf_counter() - start
                     for task in self._ended(tasks, board):
                         tasks.remove(task)
-                        outcome = self._outcome(task)
+                        try:
+                            outcome = self._outcome(task)
+                        except UnreadableSamplesError as error:
+                            tasks.append(self._submit_again(task, error))
+                            continue
                         now = time.perf_counter()
                         record(task.job.stage, outcome.seconds, now - counted)
                         counted = now
@@ -262,6 +272,12 @@ class RayEngine(Engine):
             )
         )
         return Task(job, reference, time.perf_counter())
+
+    def _submit_again(self, task: Task, error: UnreadableSamplesError) -> Task:
+        """Start a training again, whose machine cannot read the samples, and send them."""
+        assert self._cluster is not None
+        self._cluster.send_samples(error)
+        return self._submit(task.job)
 
     def _ended(self, tasks: Sequence[Task], board: ProgressBoard) -> list[Task]:
         """Wait a moment, show what the trainings report, and return those that have ended.

@@ -2,25 +2,26 @@
 
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from lightning_fabric.loggers import Logger
 
 from limbeck._base.errors import ConfigError, DivergedError, LimbeckError, ResourceError
 from limbeck._base.files import write_bytes
 from limbeck._base.scratch import scratch_folder
 from limbeck._base.version import __version__
+from limbeck.run.checkpoints import checkpoint_files
 from limbeck.run.folder import RunFolder
 from limbeck.study.cluster.coordinator import RemoteCoordinator, Report
 from limbeck.study.cluster.packing import PackedTensor, SharedTensor, unpack
 from limbeck.study.engine import TrainingJob
-from limbeck.training.cohort.checkpoint_file import checkpoint_files
 from limbeck.training.csv_logger import CSVLogger
 from limbeck.training.fabric import quiet_lightning
 from limbeck.training.fit import fit
+from limbeck.training.metrics_relay import MetricsRelay
 from limbeck.training.options import TrainerOptions
 
 REPORT_SECONDS = 0.5
@@ -55,7 +56,7 @@ def train(
     threads: int,
     expected: Mapping[str, str],
     coordinator: RemoteCoordinator,
-    *shared: SharedTensor,
+    *shared: PackedTensor,
 ) -> Outcome:
     """Train a packed :class:`~limbeck.study.engine.TrainingJob`, from its last checkpoint.
 
@@ -69,6 +70,7 @@ def train(
 
     Raises:
         ConfigError: If versions differ, or a module is missing.
+        UnreadableSamplesError: If samples are in a file that this machine cannot read.
         LimbeckError: If the data or the teacher is at fault.
     """
     check_versions(expected)
@@ -122,6 +124,18 @@ def check_versions(expected: Mapping[str, str]) -> None:
             )
 
 
+def fetch(reference: Any) -> Any:
+    """Return the object of a reference, or a list of objects, within a task.
+
+    Ray lends the core of a task to another one while its main thread waits, and does not take it
+    back: there would be more tasks than cores. So another thread waits.
+    """
+    import ray
+
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(ray.get, reference).result()
+
+
 class RemoteTraining:
     """A training whose progress, checkpoints and logs go to the coordinator.
 
@@ -145,9 +159,7 @@ class RemoteTraining:
         Args:
             options: Options of the group ``trainer``.
         """
-        import ray
-
-        start = ray.get(self.coordinator.start.remote(self.job.stage))
+        start = fetch(self.coordinator.start.remote(self.job.stage))
         for name, content in start.checkpoints.items():
             write_bytes(self.checkpoints / name, content)
         files = checkpoint_files(self.checkpoints)
@@ -188,8 +200,6 @@ class RemoteTraining:
         return files[0]
 
     def _report(self, done: float, note: str, checkpoint: Path | None) -> None:
-        import ray
-
         report = Report(
             stage=self.job.stage,
             done=done,
@@ -201,37 +211,7 @@ class RemoteTraining:
         )
         self._metrics.clear()
         # Waiting keeps at most one checkpoint in memory, and ends a training without a study.
-        ray.get(self.coordinator.report.remote(report))
-
-
-class MetricsRelay(Logger):
-    """Lightning logger that collects metrics for the loggers on the machine of the study.
-
-    Args:
-        rows: List to which each row is added.
-    """
-
-    def __init__(self, rows: list[tuple[dict[str, float], int | None]]):
-        super().__init__()
-        self.rows = rows
-
-    @property
-    def name(self) -> str:
-        """Name of the logger."""
-        return "relay"
-
-    @property
-    def version(self) -> int:
-        """Version of the logger."""
-        return 0
-
-    def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
-        """Collect a row."""
-        row = {name: float(value) for name, value in metrics.items()}
-        self.rows.append((row, step))
-
-    def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
-        """Log no settings: the study logs them."""
+        fetch(self.coordinator.report.remote(report))
 
 
 def load_outcome(job: TrainingJob, outcome: Outcome) -> None:

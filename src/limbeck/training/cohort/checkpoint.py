@@ -14,14 +14,12 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
-from limbeck._base.errors import ConfigError, LimbeckWarning
+from limbeck._base.errors import ConfigError, LimbeckWarning, first_line
+from limbeck.run.checkpoints import GENERATIONS, checkpoint_files, step_of
 from limbeck.training.cohort.checkpoint_file import (
     LOAD_ERRORS,
     UnusableError,
-    checkpoint_files,
-    first_line,
     read_checkpoint,
-    step_of,
     write_checkpoint,
 )
 from limbeck.training.cohort.redistribution import (
@@ -48,7 +46,6 @@ from limbeck.training.sharded_strategy import mesh_of
 from limbeck.training.task import DistillationTask
 
 T = TypeVar("T")
-GENERATIONS = 2
 FORMAT = "limbeck 3"
 EARLIER_FILE = "last.ckpt"
 """Name of the checkpoints of version 0.1.0, which were those of Lightning's Trainer."""

@@ -2,12 +2,12 @@
 
 import hashlib
 import pickle
-import re
 from pathlib import Path
 from typing import IO, Any, cast
 
 import torch
 
+from limbeck._base.errors import first_line
 from limbeck._base.files import open_atomically
 from limbeck._base.runtime.files import open_file
 
@@ -22,18 +22,11 @@ LOAD_ERRORS = (
     AttributeError,
 )
 """Errors of ``torch.load`` and ``load_state_dict`` for content that is damaged or does not fit."""
-_NAME = re.compile(r"step(\d{1,18})\.ckpt")
 _DIGEST_LENGTH = 64
 
 
 class UnusableError(Exception):
     """A checkpoint cannot be used; the message is a predicate, such as ``is damaged``."""
-
-
-def checkpoint_files(folder: Path) -> list[Path]:
-    """Checkpoints in a folder, the newest first."""
-    files = [path for path in folder.glob("step*.ckpt") if _NAME.fullmatch(path.name)]
-    return sorted(filter(Path.is_file, files), key=step_of, reverse=True)
 
 
 def write_checkpoint(file: Path, content: dict[str, Any]) -> None:
@@ -96,15 +89,3 @@ class _HashingStream:
 
     def flush(self) -> None:
         """Do nothing: the file is flushed when it is closed."""
-
-
-def step_of(file: Path) -> int:
-    """Number of optimizer steps before a checkpoint, from its name."""
-    match = _NAME.fullmatch(file.name)
-    assert match is not None
-    return int(match[1])
-
-
-def first_line(error: Exception) -> str:
-    """First line of an error's message, or the name of its class."""
-    return (str(error).splitlines() or [type(error).__name__])[0]

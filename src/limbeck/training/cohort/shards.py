@@ -15,7 +15,8 @@ from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.tensor import DTensor, Shard, empty
 
 from limbeck._base.digests import file_digest
-from limbeck.training.cohort.checkpoint_file import UnusableError, first_line
+from limbeck._base.errors import first_line
+from limbeck.training.cohort.checkpoint_file import UnusableError
 
 SUFFIX = ".shards"
 """Suffix of the folder with the shares of a checkpoint."""
