@@ -15,6 +15,7 @@ import pytest
 import torch
 from support.image_files import SIZE, write_folder
 from support.image_studies import ARMS, HARD, WithBatchNorm, dataset, small, study_of, weights
+from support.slow_actor import Slow, ask
 from torch import nn
 
 from limbeck import Arm, Objective, Optimizer
@@ -28,7 +29,6 @@ from limbeck.study.cluster.file_tensors import MappedTensor
 from limbeck.study.cluster.launcher import Launcher
 from limbeck.study.cluster.packing import SharedTensor
 from limbeck.study.cluster.ray_engine import RayEngine, Task
-from limbeck.study.cluster.worker import fetch
 from limbeck.study.engine import TrainingJob
 
 pytestmark = pytest.mark.slow
@@ -237,32 +237,16 @@ def test_a_cluster_that_is_running_serves_several_studies(ray, data, tmp_path):
     assert ray.is_initialized(), "a cluster that was running before goes on"
 
 
-class Slow:
-    """An actor that takes its time."""
-
-    def answer(self):
-        time.sleep(1.0)
-        return "answer"
-
-
-def ask(actor):
-    """Ask an actor in a task; returns the answer, and the times before and after."""
-    start = time.time()
-    answer = fetch(actor.answer.remote())
-    return answer, start, time.time()
-
-
 def test_a_task_that_waits_keeps_its_core(ray):
     """Ray would lend it, and more trainings than cores would run."""
     settings = {"include_dashboard": False, "log_to_driver": False, "logging_level": "error"}
     ray.init(address="local", num_cpus=1, **settings)
     actor = ray.remote(Slow).options(num_cpus=0, max_concurrency=2).remote()
     task = ray.remote(num_cpus=1)(ask)
-    ray.get(task.remote(actor))  # the modules are imported
-    (first, _, end), (second, start, _) = sorted(
-        ray.get([task.remote(actor) for _ in range(2)]), key=lambda times: times[1]
-    )
-    assert first == second == "answer"
+    ray.get(task.remote(actor, 1))  # the modules are imported
+    tasks = [task.remote(actor, 80) for _ in range(2)]  # longer than the start of another worker
+    (first, _, end), (second, start, _) = sorted(ray.get(tasks), key=lambda times: times[1])
+    assert first == second == {"answer"}
     assert start >= end
 
 

@@ -19,10 +19,11 @@ from limbeck._base.errors import (
 from limbeck._base.mapped_memory import MAPPED_FILES
 from limbeck._base.signals import check_interrupt
 from limbeck.study.cluster.connection import Cluster
+from limbeck.study.cluster.fetch import fetch
 from limbeck.study.cluster.file_tensors import FileTensor, UnreadableSamplesError
 from limbeck.study.cluster.launcher import Launcher
 from limbeck.study.cluster.packing import SharedTensor, pack
-from limbeck.study.cluster.worker import check_versions, fetch, unpack_work, versions
+from limbeck.study.cluster.worker import check_versions, unpack_work, versions
 
 POLL_SECONDS = 0.25
 """Number of seconds between two checks for an interrupt."""

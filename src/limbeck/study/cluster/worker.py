@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from limbeck._base.version import __version__
 from limbeck.run.checkpoints import checkpoint_files
 from limbeck.run.folder import RunFolder
 from limbeck.study.cluster.coordinator import RemoteCoordinator, Report
+from limbeck.study.cluster.fetch import fetch
 from limbeck.study.cluster.packing import PackedTensor, SharedTensor, unpack
 from limbeck.study.engine import TrainingJob
 from limbeck.training.csv_logger import CSVLogger
@@ -122,18 +122,6 @@ def check_versions(expected: Mapping[str, str]) -> None:
                 f"A worker of the cluster has {name} {own[name]}, but this machine has {version}. "
                 "Install the same version on all machines, then start again."
             )
-
-
-def fetch(reference: Any) -> Any:
-    """Return the object of a reference, or a list of objects, within a task.
-
-    Ray lends the core of a task to another one while its main thread waits, and does not take it
-    back: there would be more tasks than cores. So another thread waits.
-    """
-    import ray
-
-    with ThreadPoolExecutor(1) as thread:
-        return thread.submit(ray.get, reference).result()
 
 
 class RemoteTraining:
