@@ -297,6 +297,29 @@ def test_the_launcher_limits_the_students_of_a_cohort(data, tmp_path, limit, siz
     assert [len(cohort.arms) * len(cohort.seeds) for cohort in cohorts] == sizes
 
 
+@pytest.mark.parametrize("at_once", [True, False])
+def test_the_longest_training_comes_first_where_several_run(data, tmp_path, monkeypatch, at_once):
+    arms = {
+        "short": Arm(objective=HARD, student=partial(MLP, hidden=[6]), epochs=1),
+        "wide": Arm(objective=HARD, student=partial(MLP, hidden=[30]), epochs=2),
+        "long": Arm(objective=HARD, student=partial(MLP, hidden=[6]), epochs=20),
+    }
+    labels = []
+    fit_all = Engine.fit_all
+
+    def note(self, jobs, record):
+        jobs = list(jobs)
+        labels.extend(job.label for job in jobs)
+        return fit_all(self, jobs, record)
+
+    monkeypatch.setattr(Engine, "fit_all", note)
+    monkeypatch.setattr(Engine, "trains_at_once", at_once)
+    summary = study(data, tmp_path / "run", arms, seeds=1).run()
+    assert [arm.name for arm in summary.arms] == list(arms)
+    order = ["long", "wide", "short"] if at_once else list(arms)
+    assert [next(name for name in arms if name in label) for label in labels] == order
+
+
 def test_splitting_a_cohort_changes_no_student(data, tmp_path, monkeypatch):
     arms = {f"t{t}": Arm(objective=Objective(temperature=t)) for t in (1, 2, 4, 8)} | {
         "hard": Arm(objective=HARD)

@@ -28,16 +28,23 @@ class CohortPlan:
         arms: Arms with the same architecture, inputs, number of epochs and optimizer, of which only
             the learning rate may differ.
         seeds: Seeds of each arm.
+        parameters: Number of parameters of one student.
     """
 
     number: int
     arms: list[ArmPlan]
     seeds: list[int]
+    parameters: int
 
     @property
     def stage(self) -> str:
         """Name of the cohort's logs and checkpoints."""
         return f"cohort{self.number}"
+
+    @property
+    def work(self) -> int:
+        """Estimate of the time of its training, in a unit of its own."""
+        return self.arms[0].epochs * self.parameters * len(self.arms) * len(self.seeds)
 
     def students(self) -> Iterator[tuple[ArmPlan, int]]:
         """Iterate over the arm and seed of each student."""
@@ -66,20 +73,21 @@ def plan_cohorts(
         together: Whether students that can be stacked are trained at once.
         limit: Maximum number of students of a cohort; None for as many as memory allows.
     """
-    groups: list[tuple[list[ArmPlan], list[int]]] = []
+    groups: list[tuple[list[ArmPlan], list[int], int]] = []
     remaining = list(plans)
     while remaining:
         group = _stackable_with(remaining[0], remaining)
         remaining = [plan for plan in remaining if plan not in group]
-        max_students = _max_students(group, seeds, data, batch_size) if together else 1
+        size = sum(p.numel() for p in build(group[0].student, data, 0).parameters())
+        max_students = _max_students(group, seeds, data, batch_size, size) if together else 1
         max_students = min(max_students, limit or max_students)
         if max_students >= len(seeds):
             parts = _split_evenly(group, max_students // len(seeds))
-            groups += [(part, list(seeds)) for part in parts]
+            groups += [(part, list(seeds), size) for part in parts]
         else:
             for plan in group:
-                groups += [([plan], part) for part in _split_evenly(seeds, max_students)]
-    return [CohortPlan(number, arms, part) for number, (arms, part) in enumerate(groups)]
+                groups += [([plan], part, size) for part in _split_evenly(seeds, max_students)]
+    return [CohortPlan(number, *group) for number, group in enumerate(groups)]
 
 
 def _stackable_with(first: ArmPlan, plans: Sequence[ArmPlan]) -> list[ArmPlan]:
@@ -92,13 +100,12 @@ def _stackable_with(first: ArmPlan, plans: Sequence[ArmPlan]) -> list[ArmPlan]:
 
 
 def _max_students(
-    group: Sequence[ArmPlan], seeds: Sequence[int], data: Dataset, batch_size: int
+    group: Sequence[ArmPlan], seeds: Sequence[int], data: Dataset, batch_size: int, size: int
 ) -> int:
     """Return the maximum number of students per cohort, from their parameters and logits."""
     first = group[0]
     if len(group) * len(seeds) == 1 or first.objective.features:
         return 1
-    size = sum(p.numel() for p in build(first.student, data, 0).parameters())
     logits = batch_size * math.prod(data.answer_shape)
     limit = min(stack.MAX_STACKED // max(size, 1), MAX_LOGITS // logits)
     if limit <= 1 or not can_stack(first.student, data):

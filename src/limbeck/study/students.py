@@ -84,10 +84,12 @@ class StudentTrainer:
             self._has_described_lengths = True
             inputs, padding = self.data.train.inputs, self.data.padding
             self.engine.progress.say(describe_lengths(inputs, padding, self.batch_size))
-        cohorts = {cohort.stage: cohort for cohort in self.cohorts if not self._is_done(cohort)}
-        if self.engine.trains_at_once:  # or a store would wait for the trainings before it
-            for cohort in cohorts.values():
-                self._signal(cohort)
+        plans = [cohort for cohort in self.cohorts if not self._is_done(cohort)]
+        if self.engine.trains_at_once:
+            plans.sort(key=lambda plan: plan.work, reverse=True)  # no long one is alone at the end
+            for plan in plans:  # or a store would wait for the trainings before it
+                self._signal(plan)
+        cohorts = {plan.stage: plan for plan in plans}
         jobs = map(self._job, cohorts.values())
         for result in self.engine.fit_all(jobs, self.manifest.add_training):
             error = self._finish(cohorts[result.job.stage], result)
