@@ -40,6 +40,7 @@ def ray():
         paths = [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]
         patch.setenv("PYTHONPATH", os.pathsep.join(filter(None, paths)))
         settings = {"include_dashboard": False, "log_to_driver": False, "logging_level": "error"}
+        settings["address"] = "local"  # and no cluster of another test
         start(module, num_cpus=2, object_store_memory=200 << 20, **settings)
         yield module
         module.shutdown()
